@@ -1,0 +1,121 @@
+"""Changes: what a transaction writes and deletes, and how an abort takes it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from persistent import Persistent
+
+from kiokupy import entry as stored
+from kiokupy import ghosts
+from kiokupy.database import Unit
+from kiokupy.drafts import Draft
+from kiokupy.entry import Entry, Record
+from kiokupy.errors import ConflictError
+from kiokupy.live import LiveObjects
+
+
+class Changes:
+    """Writes entries for the live objects of a scope.
+
+    :param check_writable: raises where the scope may not write; called before anything is written.
+    """
+
+    def __init__(self, unit: Unit, live: LiveObjects, check_writable: Callable[[], None]) -> None:
+        self._unit, self._live = unit, live
+        self._inserted: set[str] = set()
+        self._deleted: dict[str, object] = {}
+        self._check_writable = check_writable
+
+    def write(self, draft: Draft) -> None:
+        """Write what a draft collapsed, and take its new objects in.
+
+        :raises ConflictError: an object held from an ended scope was changed here, and meanwhile in the store; nothing
+            is written then.
+        """
+        updates = [
+            (key, self._merged(key, record))
+            for key, record in draft.records.items()
+            if key not in draft.new and _content(record) != _content(self._live.record(key))
+        ]
+        if updates or draft.new:
+            self._check_writable()
+        for key, record in updates:
+            self._live.entries[key].record = record
+            self._live.enter(key, self._live.peek(key), record)
+        for key, obj in draft.new.items():
+            self._insert(key, obj, draft.records[key])
+
+    def delete(self, key: str) -> None:
+        """Take an entry out of the store. Its object, if it is live, is loaded first and stays usable."""
+        obj = self._live.peek(key)
+        if obj is not None:
+            ghosts.load(obj)
+            self._live.bury(key)
+            self._deleted[key] = obj
+        self.set_root(key, False)
+        del self._live.entries[key]
+
+    def set_root(self, key: str, root: bool) -> None:
+        """Set or clear an entry's root flag."""
+        entry: Entry = self._live.entries[key]
+        if self.is_root(key) is root:
+            return
+        entry.record = entry.record._replace(flags=entry.record.flags ^ stored.ROOT)
+        roots = self._unit.root["roots"]
+        if root:
+            roots.insert(key)
+        else:
+            roots.remove(key)
+
+    def is_root(self, key: str) -> bool:
+        """Tell whether an entry has the root flag."""
+        return bool(self._live.entries[key].record.flags & stored.ROOT)
+
+    def settle(self) -> None:
+        """After a commit: nothing is left to undo, and what others changed is loaded anew when it is touched."""
+        self._inserted.clear()
+        self._deleted.clear()
+        for key, _ in self._live.loaded():
+            entry = self._live.entries.get(key)
+            if entry is None:
+                self._live.bury(key)
+            elif _content(entry.record) != _content(self._live.record(key)):
+                self._live.reset(key)
+
+    def undo(self) -> None:
+        """After an abort: objects and what is known of them are as the store has them."""
+        for key in self._inserted:
+            if self._live.peek(key) is not None:
+                self._live.leave(key)
+        for key, obj in self._deleted.items():
+            self._live.unearth(obj)
+            if key in self._live.entries:
+                self._live.enter(key, obj, self._live.entries[key].record)
+        self._inserted.clear()
+        self._deleted.clear()
+        for key, _ in self._live.loaded():
+            if key in self._live.entries:
+                self._live.reset(key)
+            else:
+                self._live.bury(key)
+
+    def _merged(self, key: str, record: Record) -> Record:
+        """Return the record to write: the new one, with the root flag that the store has."""
+        current: Entry | None = self._live.entries.get(key)
+        if current is None or _content(current.record) != _content(self._live.record(key)):
+            raise ConflictError(f"object {key!r} was changed since it was loaded")
+        return record._replace(flags=record.flags | current.record.flags & stored.ROOT)
+
+    def _insert(self, key: str, obj: object, record: Record) -> None:
+        if isinstance(obj, Persistent) and obj._p_jar is None:
+            self._unit.connection.add(obj)
+        self._live.unearth(obj)
+        self._live.entries[key] = Entry(record)
+        self._live.enter(key, obj, record)
+        self._inserted.add(key)
+
+
+def _content(record: Record | None) -> object:
+    """Return what makes two records the same: not the class's name, which an alias changes, nor the root flag."""
+    return record and (record.head, record.state, record.refs, record.flags & ~stored.ROOT)

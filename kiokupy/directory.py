@@ -1,0 +1,180 @@
+"""Directory: the application's handle on one database."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from kiokupy import backends
+from kiokupy.database import Database, Unit
+from kiokupy.departed import Departed
+from kiokupy.errors import ConflictError, TargetError
+from kiokupy.scope import Scope
+from kiokupy.typemap import Allowed, TypeMap
+
+T = TypeVar("T")
+
+_LONGEST_PAUSE = 0.5
+
+
+class Directory:
+    """Keeps objects by id in one database. Thread-safe; open one per process, with :func:`connect`.
+
+    Its verbs are one transaction each: what they return is loaded whole and can be used freely; a changed object is
+    written back with :meth:`store` or :meth:`update`. Work on more than one object belongs in a :meth:`new_scope` or in
+    :meth:`txn_do`.
+    """
+
+    def __init__(self, database: Database, typemap: TypeMap) -> None:
+        self._database = database
+        self.typemap = typemap
+        self._departed = Departed()
+
+    @property
+    def location(self) -> str:
+        """Where the store is, for people; never with a password."""
+        return self._database.location
+
+    @property
+    def readonly(self) -> bool:
+        """Whether the store was opened for reading only."""
+        return self._database.readonly
+
+    def new_scope(self, *, readonly: bool = False) -> Scope:
+        """Return a new unit of work; use it in a ``with`` block."""
+        unit = self._database.open()
+        return Scope(unit, self.typemap, self._departed, readonly=readonly or self.readonly)
+
+    def new_unit(self) -> Unit:
+        """Return a transaction on the bare records, for the layers that keep records of their own, as sessions do."""
+        return self._database.open()
+
+    def txn_do(self, work: Callable[[Scope], T], *, retries: int = 10, readonly: bool = False) -> T:
+        """Call ``work(scope)`` in a transaction, again in a new one after a conflict, and return what it returned.
+
+        Between attempts it waits a random time, up to 2 ms at first and twice that each time, at most half a second.
+
+        :param retries: how many times to try again.
+        :raises ConflictError: the last attempt met a conflict as well.
+        """
+        return retried(lambda: self._attempt(work, readonly), retries)
+
+    def store(self, obj: object, *, id: str | None = None, root: bool = True) -> str:
+        """As :meth:`Scope.store`, in a transaction of its own."""
+        return self.txn_do(lambda scope: scope.store(obj, id=id, root=root), retries=0)
+
+    def insert(self, obj: object, *, id: str | None = None, root: bool = True) -> str:
+        """As :meth:`Scope.insert`, in a transaction of its own."""
+        return self.txn_do(lambda scope: scope.insert(obj, id=id, root=root), retries=0)
+
+    def update(self, *objects: object) -> None:
+        """As :meth:`Scope.update`, in a transaction of its own."""
+        self.txn_do(lambda scope: scope.update(*objects), retries=0)
+
+    def delete(self, *objects_or_ids: object) -> None:
+        """As :meth:`Scope.delete`, in a transaction of its own."""
+        self.txn_do(lambda scope: scope.delete(*objects_or_ids))
+
+    def lookup(self, id: str, default: Any = None) -> Any:
+        """As :meth:`Scope.lookup`; all that the object reaches is loaded."""
+        return self.txn_do(lambda scope: _whole(scope, scope.lookup(id, default)), readonly=True)
+
+    def lookup_many(self, ids: Iterable[str]) -> dict[str, Any]:
+        """As :meth:`Scope.lookup_many`; all that the objects reach is loaded."""
+        wanted = list(ids)
+        return self.txn_do(lambda scope: _whole(scope, scope.lookup_many(wanted)), readonly=True)
+
+    def get(self, id: str) -> Any:
+        """As :meth:`Scope.get`; all that the object reaches is loaded."""
+        return self.txn_do(lambda scope: _whole(scope, scope.get(id)), readonly=True)
+
+    def exists(self, id: str) -> bool:
+        """As :meth:`Scope.exists`."""
+        return self.txn_do(lambda scope: scope.exists(id), readonly=True)
+
+    def is_root(self, object_or_id: object) -> bool:
+        """As :meth:`Scope.is_root`."""
+        return self.txn_do(lambda scope: scope.is_root(object_or_id), readonly=True)
+
+    def set_root(self, object_or_id: object) -> None:
+        """As :meth:`Scope.set_root`, in a transaction of its own."""
+        self.txn_do(lambda scope: scope.set_root(object_or_id))
+
+    def unset_root(self, object_or_id: object) -> None:
+        """As :meth:`Scope.unset_root`, in a transaction of its own."""
+        self.txn_do(lambda scope: scope.unset_root(object_or_id))
+
+    def close(self) -> None:
+        """Close the store. Scopes that are still open must not be used any more; closing twice is fine."""
+        self._database.close()
+
+    def __enter__(self) -> Directory:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Directory {self.location}>"
+
+    def _attempt(self, work: Callable[[Scope], T], readonly: bool) -> T:
+        with self.new_scope(readonly=readonly) as scope:
+            return work(scope)
+
+
+def connect(
+    target: Any = "Hash",
+    *,
+    allow_classes: Iterable[Allowed] = (),
+    typemap: TypeMap | None = None,
+    cache_size: int = 20_000,
+    **options: Any,
+) -> Directory:
+    """Open a directory.
+
+    :param target: a backend's name (``"Hash"``, ``"File"``, ``"DBI"``, ``"ZEO"``) with its options; a DSN
+        (``"dbi:SQLite:dbname=app.sqlite"``, ``"file:path=app.fs;create=0"``); a URL (``"sqlite:///app.sqlite"``,
+        ``"postgresql://user@host/db"``, ``"zeo://host:port"``, ``"file:///srv/app.fs"``, ``"memory://"``); a mapping; or the path of a
+        ``.toml`` or ``.yaml`` file that holds such a mapping.
+    :param allow_classes: the application's classes that may be stored: classes, ``Rule`` objects, or names of modules.
+    :param typemap: a type map of your own, to which ``allow_classes`` is added.
+    :param cache_size: how many records each connection keeps in memory.
+    :param options: the backend's options; for each of them ``create`` (default 1: make the store if it is not there) and
+        ``readonly`` (default 0).
+    :raises TargetError: the target, an option or a backend is unknown or malformed.
+    :raises StoreError: the store cannot be opened; see the subclasses in :mod:`kiokupy.errors`.
+    """
+    typemap = typemap if typemap is not None else TypeMap()
+    if isinstance(allow_classes, str | type):
+        raise TargetError(f"allow_classes is a list, not {allow_classes!r}", fix=f"Write [{allow_classes!r}]")
+    for item in allow_classes:
+        typemap.allow(item)
+    resolved = backends.resolve(target, **options)
+    backend = resolved.backend()
+    storage = backend.open(create=resolved.create, readonly=resolved.readonly)
+    database = Database(
+        storage,
+        backend.location,
+        typemap.find,
+        create=resolved.create,
+        readonly=resolved.readonly,
+        cache_size=cache_size,
+    )
+    return Directory(database, typemap)
+
+
+def retried(attempt: Callable[[], T], retries: int) -> T:
+    """Call ``attempt`` until it meets no conflict, at most ``retries`` times more; see :meth:`Directory.txn_do`."""
+    for tried in range(retries):
+        try:
+            return attempt()
+        except ConflictError:
+            time.sleep(random.uniform(0, min(0.002 * 2**tried, _LONGEST_PAUSE)))  # noqa: S311  # no secret
+    return attempt()
+
+
+def _whole(scope: Scope, found: T) -> T:
+    scope.load_all()
+    return found

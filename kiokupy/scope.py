@@ -1,0 +1,250 @@
+"""Scope: a unit of work on live objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from kiokupy import ghosts, ids
+from kiokupy.changes import Changes
+from kiokupy.database import Unit
+from kiokupy.departed import Departed
+from kiokupy.drafts import Draft
+from kiokupy.errors import DuplicateId, NotFound, NotStored, ScopeClosed, StoreReadOnly
+from kiokupy.live import LiveObjects
+from kiokupy.typemap import TypeMap
+
+
+class Scope:
+    """One connection, one transaction, one identity map; used by one thread or task at a time.
+
+    ``with directory.new_scope() as scope:`` commits when the block succeeds and aborts when it raises. Until then nobody
+    else sees its changes. Objects that were loaded here stay usable afterwards; one that was not raises
+    :class:`~kiokupy.errors.ScopeClosed` when it is touched.
+    """
+
+    def __init__(self, unit: Unit, typemap: TypeMap, departed: Departed, *, readonly: bool) -> None:
+        self._unit, self._typemap, self._readonly = unit, typemap, readonly
+        self._live = LiveObjects(unit, typemap, departed)
+        self._changes = Changes(unit, self._live, self._check_writable)
+        self._departed = departed
+        self._open = True
+
+    def store(self, obj: object, *, id: str | None = None, root: bool = True) -> str:
+        """Insert or update an object and all it reaches; return its id.
+
+        Storing the same object under the same id again is fine. If anything reached is refused, nothing is stored.
+
+        :param id: 1 to 200 characters; a fresh one by default.
+        :param root: whether the object keeps itself alive when garbage is collected. It is only ever set here;
+            :meth:`unset_root` clears it.
+        :raises InvalidId: ``id`` cannot be one.
+        :raises DuplicateId: another object has this id, or this object has another.
+        :raises NotStorable: the type map refuses something that is reached; the error has the path to it.
+        """
+        return self._put(obj, id, root=root, deep=True)
+
+    def insert(self, obj: object, *, id: str | None = None, root: bool = True) -> str:
+        """Store a new object; known objects that it reaches are referred to and not written. Else as :meth:`store`.
+
+        :raises DuplicateId: also if the object is in the store already.
+        """
+        self._check_open("insert()")
+        known = self._live.id_of(obj)
+        if known is not None and self._live.peek(known) is obj:
+            raise DuplicateId(known, problem=f"this object is in the store already, as {known!r}. Use store()")
+        return self._put(obj, id, root=root, deep=False)
+
+    def update(self, *objects: object) -> None:
+        """Write the state of known objects; what they refer to must be known, and is not written.
+
+        :raises NotStored: an object, or one that it refers to, has no id here. :meth:`store` takes them all in.
+        :raises NotStorable: as for :meth:`store`.
+        """
+        self._check_writable("update()")
+        draft = self._draft(deep=False, grow=False)
+        for obj in objects:
+            draft.revisit(self._known(obj), obj)
+            draft.run(obj)
+        self._write(draft)
+
+    def delete(self, *objects_or_ids: object) -> None:
+        """Take objects out of the store. What refers to them is left as it is.
+
+        :raises NotFound: an id is not in the store; then nothing is deleted.
+        :raises NotStored: an object has no id here; then nothing is deleted.
+        """
+        self._check_writable("delete()")
+        keys = dict.fromkeys(self._key(item) for item in objects_or_ids)
+        with self._unit.database.translated():
+            for key in keys:
+                if key not in self._live.entries:
+                    raise NotFound(key)
+            for key in keys:
+                self._changes.delete(key)
+
+    def lookup(self, id: str, default: Any = None) -> Any:
+        """Return the object of an id, or ``default``.
+
+        :raises InvalidId: ``id`` cannot be one.
+        :raises NotLoadable: the type map refuses its class.
+        """
+        self._check_open("lookup()")
+        found = self._live.get(ids.check(id))
+        return default if found is None else found
+
+    def get(self, id: str) -> Any:
+        """Return the object of an id, as :meth:`lookup`.
+
+        :raises NotFound: no object has it.
+        """
+        found = self.lookup(id)
+        if found is None:
+            raise NotFound(id)
+        return found
+
+    def lookup_many(self, ids: Iterable[str]) -> dict[str, Any]:
+        """Return the objects of many ids, by id; what is not in the store is not in the answer."""
+        found = ((id, self.lookup(id)) for id in ids)
+        return {id: obj for id, obj in found if obj is not None}
+
+    def exists(self, id: str) -> bool:
+        """Tell whether an object has this id."""
+        self._check_open("exists()")
+        with self._unit.database.translated():
+            return ids.check(id) in self._live.entries
+
+    def object_to_id(self, obj: object) -> str | None:
+        """Return the id of a live object, or ``None``; the store is not asked."""
+        self._check_open("object_to_id()")
+        key = self._live.id_of(obj)
+        return key if key is not None and self._live.peek(key) is obj else None
+
+    def id_to_object(self, id: str) -> Any:
+        """Return the live object of an id, or ``None``; the store is not asked."""
+        self._check_open("id_to_object()")
+        return self._live.peek(ids.check(id))
+
+    def is_root(self, object_or_id: object) -> bool:
+        """Tell whether an object keeps itself alive when garbage is collected; raises as :meth:`delete`."""
+        self._check_open("is_root()")
+        return self._changes.is_root(self._stored_key(object_or_id))
+
+    def set_root(self, object_or_id: object) -> None:
+        """Let an object keep itself alive; raises as :meth:`delete`."""
+        self._check_writable("set_root()")
+        self._changes.set_root(self._stored_key(object_or_id), True)
+
+    def unset_root(self, object_or_id: object) -> None:
+        """Let an object live only as long as a root reaches it; raises as :meth:`delete`."""
+        self._check_writable("unset_root()")
+        self._changes.set_root(self._stored_key(object_or_id), False)
+
+    def load_all(self) -> None:
+        """Load every object that those in this scope reach, so that they stay usable when it ends."""
+        self._check_open("load_all()")
+        self._live.load_all()
+
+    def commit(self) -> None:
+        """Write what changed and begin a new transaction; if that fails, everything is aborted.
+
+        :raises ConflictError: another transaction changed the same objects first; trying the whole unit again may work.
+        :raises NotStorable: a changed object holds something that the type map refuses.
+        """
+        self._check_open("commit()")
+        try:
+            self._flush()
+            self._unit.commit()
+        except BaseException:
+            self.abort()
+            raise
+        self._changes.settle()
+
+    def abort(self) -> None:
+        """Drop all changes: live objects are again as the store has them, new ones are unknown again."""
+        self._check_open("abort()")
+        self._unit.abort()
+        self._changes.undo()
+
+    def close(self) -> None:
+        """End the scope; what was not committed is dropped. Closing twice is fine."""
+        if self._open:
+            self._open = False
+            self._live.depart()
+            self._unit.close()
+
+    def __enter__(self) -> Scope:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
+        try:
+            if kind is None and not self._readonly:
+                self.commit()
+        finally:
+            self.close()
+
+    def _put(self, obj: object, id: str | None, *, root: bool, deep: bool) -> str:
+        self._check_writable("store()")
+        draft = self._draft(deep=deep, grow=True)
+        self._live.unearth(obj)
+        key = self._live.id_of(obj)
+        if key is None:
+            key = ids.fresh() if id is None else self._free(id)
+            draft.add(key, obj)
+        elif id is not None and id != key:
+            raise DuplicateId(key, problem=f"this object is in the store already, as {key!r}, not as {id!r}")
+        else:
+            draft.revisit(key, obj)
+        draft.run(obj, name=id or "")
+        self._write(draft)
+        if root:
+            self._changes.set_root(key, True)
+        return key
+
+    def _free(self, id: str) -> str:
+        key = ids.check(id)
+        if self.exists(key):
+            raise DuplicateId(key)
+        return key
+
+    def _draft(self, *, deep: bool, grow: bool) -> Draft:
+        return Draft(self._typemap, self._live.id_of, deep=deep, grow=grow)
+
+    def _write(self, draft: Draft) -> None:
+        with self._unit.database.translated():
+            self._changes.write(draft)
+
+    def _flush(self) -> None:
+        """Write every live object that changed, and the new ones that they reach."""
+        draft = self._draft(deep=False, grow=True)
+        for key, obj in self._live.loaded():
+            draft.revisit(key, obj)
+            draft.run(obj)
+        for obj in self._unit.connection.changed_objects():
+            draft.inspect(obj)
+            draft.run(obj)
+        self._write(draft)
+
+    def _known(self, obj: object) -> str:
+        key = self._live.id_of(obj)
+        if key is None or self._live.peek(key) is not obj:
+            raise NotStored(obj)
+        return key
+
+    def _key(self, object_or_id: object) -> str:
+        return ids.check(object_or_id) if isinstance(object_or_id, str) else self._known(object_or_id)
+
+    def _stored_key(self, object_or_id: object) -> str:
+        key = self._key(object_or_id)
+        if not self.exists(key):
+            raise NotFound(key)
+        return key
+
+    def _check_open(self, verb: str) -> None:
+        if not self._open:
+            raise ScopeClosed(f"the scope's {verb}")
+
+    def _check_writable(self, verb: str = "commit()") -> None:
+        self._check_open(verb)
+        if self._readonly:
+            raise StoreReadOnly(self._unit.database.location)

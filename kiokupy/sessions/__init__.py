@@ -1,0 +1,1 @@
+"""Web sessions kept in a directory."""

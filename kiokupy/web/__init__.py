@@ -1,0 +1,1 @@
+"""Web adapters: they translate, and decide nothing."""

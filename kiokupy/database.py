@@ -155,7 +155,8 @@ class Database:
 
     def connection(self, manager: Any) -> GraphConnection:
         """Return a pooled connection under a transaction manager."""
-        return self._db.open(manager)
+        connection: GraphConnection = self._db.open(manager)
+        return connection
 
     def close(self) -> None:
         """Close every connection and the storage."""

@@ -21,9 +21,7 @@ class Draft:
     :param grow: whether unknown first-class objects that are reached get ids; otherwise they are refused.
     """
 
-    def __init__(
-        self, typemap: TypeMap, known: Callable[[object], str | None], *, deep: bool, grow: bool
-    ) -> None:
+    def __init__(self, typemap: TypeMap, known: Callable[[object], str | None], *, deep: bool, grow: bool) -> None:
         self._known, self._deep, self._grow = known, deep, grow
         self._collapser = Collapser(typemap, self._id_of)
         self._queue: list[tuple[str, object]] = []

@@ -61,8 +61,8 @@ class Entry(Persistent):  # type: ignore[misc]  # persistent has no annotations
 class EntryTree(OOBTree):  # type: ignore[misc]  # BTrees has no annotations
     """A tree of entries.
 
-    Small leaves and interior nodes: a store rewrites one leaf and two writers collide on one interior node, so smaller ones
-    are cheaper to write and rarer to collide on; a read descends one level more.
+    Small leaves and interior nodes: a store rewrites one leaf and two writers collide on one interior node, so smaller
+    ones are cheaper to write and rarer to collide on; a read descends one level more.
     """
 
     max_leaf_size = 16

@@ -88,12 +88,8 @@ class StoreError(KiokuError):
 class StoreNotFound(StoreError):
     """Nothing is there, and it may not be created."""
 
-    def __init__(
-        self, location: str, *, problem: str = "there is no store here", fix: str = ""
-    ) -> None:
-        super().__init__(
-            location, problem, fix=fix or "Leave out create=0 (or readonly=1) to make one"
-        )
+    def __init__(self, location: str, *, problem: str = "there is no store here", fix: str = "") -> None:
+        super().__init__(location, problem, fix=fix or "Leave out create=0 (or readonly=1) to make one")
 
 
 class StoreLocked(StoreError):
@@ -104,8 +100,7 @@ class StoreLocked(StoreError):
         super().__init__(
             location,
             f"{holder} holds this store",
-            fix="Open it with readonly=1 to look at it, or share it between processes "
-            "through the DBI or ZEO backend",
+            fix="Open it with readonly=1 to look at it, or share it between processes through the DBI or ZEO backend",
         )
         #: The holder's process id, where the lock file tells.
         self.pid = pid
@@ -147,8 +142,7 @@ class InvalidId(KiokuError, ValueError):
 
     def __init__(self, id: object) -> None:
         super().__init__(
-            f"{id!r:.80} cannot be an id. An id is a non-empty string of at most 200 characters "
-            "without lone surrogates"
+            f"{id!r:.80} cannot be an id. An id is a non-empty string of at most 200 characters without lone surrogates"
         )
         self.id = id
 
@@ -231,7 +225,7 @@ class ScopeClosed(KiokuError):
         self.what = what
 
 
-class ConflictError(KiokuError, TransientError):
+class ConflictError(KiokuError, TransientError):  # type: ignore[misc]  # transaction has no annotations
     """Another transaction changed the same object first; nothing of this one was written.
 
     It is a :class:`transaction.interfaces.TransientError`: trying the whole unit of work again may succeed,

@@ -27,12 +27,12 @@ class Expander:
     def __init__(self, typemap: TypeMap, resolve: Resolve) -> None:
         self.typemap, self.resolve = typemap, resolve
 
-    def shell(self, record: Record) -> object:
+    def shell(self, record: Record) -> Any:
         """Return a new object of the record's class with no state yet, to be filled.
 
         :raises NotLoadable: the type map refuses the class.
         """
-        cls = self.typemap.class_named(record.class_name)
+        cls: Any = self.typemap.class_named(record.class_name)
         if record.flags & stored.STORED_ITSELF:
             return record.state
         if record.flags & stored.PAIR:

@@ -4,8 +4,8 @@ A ghost is an instance of an empty subclass of its real class. The first touch o
 *is* of its real class (``__class__`` is assigned), keeps its identity, and costs nothing more than any other object.
 Inherited special methods written in Python load by themselves, since they touch attributes of ``self``.
 
-Only plain classes can be ghosts: made by ``object.__new__``, without pickle methods of their own. Objects of other classes
-are loaded at once.
+Only plain classes can be ghosts: made by ``object.__new__``, without pickle methods of their own. Objects of other
+classes are loaded at once.
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ class LiveObjects(Graph):
     @property
     def entries(self) -> stored.EntryTree:
         """The tree of all entries."""
-        return self._unit.root["entries"]
+        entries: stored.EntryTree = self._unit.root["entries"]
+        return entries
 
     def peek(self, key: str) -> object | None:
         """Return the live object of an id, without asking the store."""

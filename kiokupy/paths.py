@@ -32,8 +32,12 @@ def find(root: object, wanted: object, *, name: str = "") -> str:
 
 
 def _children(owner: object) -> Iterator[tuple[object, str]]:
-    if isinstance(owner, str | bytes | int | float) or is_ghost(owner):
-        return
+    if not is_ghost(owner) and not isinstance(owner, type):
+        yield from _items(owner)
+        yield from _attributes(owner)
+
+
+def _items(owner: object) -> Iterator[tuple[object, str]]:
     if isinstance(owner, dict):
         for key, value in owner.items():
             shown = repr(key) if isinstance(key, str | bytes | int | float | None) else f"<{type(key).__name__}>"
@@ -45,9 +49,11 @@ def _children(owner: object) -> Iterator[tuple[object, str]]:
     elif isinstance(owner, set | frozenset):
         for value in owner:
             yield value, ".<element>"
-    if not isinstance(owner, type):
-        for attribute in (*getattr(owner, "__dict__", ()), *slots_of(type(owner))):
-            try:
-                yield object.__getattribute__(owner, attribute), f".{attribute}"
-            except AttributeError:  # an unset slot, or a class's own __dict__ games
-                continue
+
+
+def _attributes(owner: object) -> Iterator[tuple[object, str]]:
+    for attribute in (*getattr(owner, "__dict__", ()), *slots_of(type(owner))):
+        try:
+            yield object.__getattribute__(owner, attribute), f".{attribute}"
+        except AttributeError:  # an unset slot
+            continue

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from kiokupy import ghosts, ids
+from kiokupy import ids as object_ids
 from kiokupy.changes import Changes
 from kiokupy.database import Unit
 from kiokupy.departed import Departed
@@ -18,8 +18,8 @@ from kiokupy.typemap import TypeMap
 class Scope:
     """One connection, one transaction, one identity map; used by one thread or task at a time.
 
-    ``with directory.new_scope() as scope:`` commits when the block succeeds and aborts when it raises. Until then nobody
-    else sees its changes. Objects that were loaded here stay usable afterwards; one that was not raises
+    ``with directory.new_scope() as scope:`` commits when the block succeeds and aborts when it raises. Until then
+    nobody else sees its changes. Objects that were loaded here stay usable afterwards; one that was not raises
     :class:`~kiokupy.errors.ScopeClosed` when it is touched.
     """
 
@@ -27,7 +27,6 @@ class Scope:
         self._unit, self._typemap, self._readonly = unit, typemap, readonly
         self._live = LiveObjects(unit, typemap, departed)
         self._changes = Changes(unit, self._live, self._check_writable)
-        self._departed = departed
         self._open = True
 
     def store(self, obj: object, *, id: str | None = None, root: bool = True) -> str:
@@ -90,7 +89,7 @@ class Scope:
         :raises NotLoadable: the type map refuses its class.
         """
         self._check_open("lookup()")
-        found = self._live.get(ids.check(id))
+        found = self._live.get(object_ids.check(id))
         return default if found is None else found
 
     def get(self, id: str) -> Any:
@@ -112,7 +111,7 @@ class Scope:
         """Tell whether an object has this id."""
         self._check_open("exists()")
         with self._unit.database.translated():
-            return ids.check(id) in self._live.entries
+            return object_ids.check(id) in self._live.entries
 
     def object_to_id(self, obj: object) -> str | None:
         """Return the id of a live object, or ``None``; the store is not asked."""
@@ -123,7 +122,7 @@ class Scope:
     def id_to_object(self, id: str) -> Any:
         """Return the live object of an id, or ``None``; the store is not asked."""
         self._check_open("id_to_object()")
-        return self._live.peek(ids.check(id))
+        return self._live.peek(object_ids.check(id))
 
     def is_root(self, object_or_id: object) -> bool:
         """Tell whether an object keeps itself alive when garbage is collected; raises as :meth:`delete`."""
@@ -189,7 +188,7 @@ class Scope:
         self._live.unearth(obj)
         key = self._live.id_of(obj)
         if key is None:
-            key = ids.fresh() if id is None else self._free(id)
+            key = object_ids.fresh() if id is None else self._free(id)
             draft.add(key, obj)
         elif id is not None and id != key:
             raise DuplicateId(key, problem=f"this object is in the store already, as {key!r}, not as {id!r}")
@@ -202,7 +201,7 @@ class Scope:
         return key
 
     def _free(self, id: str) -> str:
-        key = ids.check(id)
+        key = object_ids.check(id)
         if self.exists(key):
             raise DuplicateId(key)
         return key
@@ -232,7 +231,7 @@ class Scope:
         return key
 
     def _key(self, object_or_id: object) -> str:
-        return ids.check(object_or_id) if isinstance(object_or_id, str) else self._known(object_or_id)
+        return object_ids.check(object_or_id) if isinstance(object_or_id, str) else self._known(object_or_id)
 
     def _stored_key(self, object_or_id: object) -> str:
         key = self._key(object_or_id)

@@ -59,9 +59,7 @@ class Rule:
 
     def __post_init__(self) -> None:
         if not isinstance(self.cls, type):
-            raise TargetError(
-                f"a rule of the type map is about a class, not about {self.cls!r}", target=self.cls
-            )
+            raise TargetError(f"a rule of the type map is about a class, not about {self.cls!r}", target=self.cls)
         if (self.collapse is None) is not (self.expand is None):
             raise TargetError(
                 f"the rule for {name_of(self.cls)} has one half of a collapse/expand pair",
@@ -98,8 +96,8 @@ class TypeMap:
     """Which classes may be stored, and how.
 
     :param allowed: classes (each first-class, unless its objects are immutable values: enum members and subclasses of
-        ``tuple``, ``str``, numbers and the like are intrinsic), :class:`Rule` objects, and module names: ``"shop.models"``
-        names every class defined in that module and below it.
+        ``tuple``, ``str``, numbers and the like are intrinsic), :class:`Rule` objects, and module names:
+        ``"shop.models"`` names every class defined in that module and below it.
     """
 
     def __init__(self, allowed: Iterable[Allowed] = ()) -> None:
@@ -206,9 +204,7 @@ def _inside(module: str, prefix: str) -> bool:
 
 def _is_plain(cls: type) -> bool:
     return (
-        cls.__new__ is object.__new__
-        and cls.__reduce_ex__ is object.__reduce_ex__
-        and cls.__reduce__ is object.__reduce__
+        all(getattr(cls, name) is getattr(object, name) for name in ("__new__", "__reduce_ex__", "__reduce__"))
         and not hasattr(cls, "__getnewargs__")
         and not hasattr(cls, "__getnewargs_ex__")
         and cls not in copyreg.dispatch_table
@@ -246,12 +242,8 @@ def _standard_rules() -> list[Rule]:
     for path in (pathlib.PurePosixPath, pathlib.PureWindowsPath, pathlib.PosixPath, pathlib.WindowsPath):
         aliases = tuple(f"{module}:{path.__name__}" for module in ("pathlib", "pathlib._local"))
         rules.append(intrinsic(path, collapse=str, expand=path, aliases=aliases))
-    rules.append(
-        intrinsic(zoneinfo.ZoneInfo, collapse=lambda zone: zone.key, expand=zoneinfo.ZoneInfo)
-    )
-    rules.append(
-        intrinsic(array, collapse=lambda a: (a.typecode, a.tolist()), expand=lambda data: array(*data))
-    )
+    rules.append(intrinsic(zoneinfo.ZoneInfo, collapse=lambda zone: zone.key, expand=zoneinfo.ZoneInfo))
+    rules.append(intrinsic(array, collapse=lambda a: (a.typecode, a.tolist()), expand=lambda data: array(*data)))
     return rules
 
 

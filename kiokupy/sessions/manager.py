@@ -31,8 +31,8 @@ class Cookie(enum.Enum):
 class SessionManager:
     """Keeps web sessions in a directory. Thread-safe; one per application.
 
-    Every verb is a transaction of its own, durable when it returns. The store holds only the SHA-256 of a session's id; an id
-    that a client brings along is looked up and never adopted.
+    Every verb is a transaction of its own, durable when it returns. The store holds only the SHA-256 of a session's id;
+    an id that a client brings along is looked up and never adopted.
     """
 
     def __init__(self, directory: Directory, policy: SessionPolicy | None = None) -> None:
@@ -50,9 +50,9 @@ class SessionManager:
     ) -> SessionManager:
         """Connect with the settings of Dancer::Session::KiokuDB.
 
-        :param settings: a mapping, or the path of a ``.toml`` or ``.yaml`` file that holds one: ``session`` (``"KiokuDB"``, if it is
-            given), ``kiokudb_backend`` (``"Hash"`` by default) and ``kiokudb_backend_opts`` (the backend's options; ``create`` is 1 by
-            default). Other settings are left to others.
+        :param settings: a mapping, or the path of a ``.toml`` or ``.yaml`` file that holds one: ``session``
+            (``"KiokuDB"``, if it is given), ``kiokudb_backend`` (``"Hash"`` by default) and ``kiokudb_backend_opts``
+            (the backend's options; ``create`` is 1 by default). Other settings are left to others.
         :raises SettingsError: a setting is wrong.
         :raises TargetError: the backend is unknown, or one of its options is.
         :raises StoreError: the store cannot be opened.
@@ -80,8 +80,8 @@ class SessionManager:
     def flush(self, session: Session) -> None:
         """Save a session: what changed in it since it was read, merged by key with what others saved meanwhile.
 
-        Of a key that both changed, this session's value stays. If nothing changed, the session's use is noted, at most once in
-        the policy's ``resolution``, and otherwise nothing is written.
+        Of a key that both changed, this session's value stays. If nothing changed, the session's use is noted, at most
+        once in the policy's ``resolution``, and otherwise nothing is written.
 
         :raises SessionGone: the session was destroyed, moved to another id or has expired.
         :raises NotStorable: the type map refuses something in it; nothing is saved.

@@ -48,8 +48,8 @@ class Verbs(Protocol):
 class Session(MutableMapping[str, Any]):
     """A visitor's data: strings to any objects that the type map knows.
 
-    Changes, also those deep inside values, are saved by :meth:`flush`, which a web adapter calls at the end of a request. A
-    lazy session asks the store when it is first touched, and not at all if it never is.
+    Changes, also those deep inside values, are saved by :meth:`flush`, which a web adapter calls at the end of a
+    request. A lazy session asks the store when it is first touched, and not at all if it never is.
     """
 
     def __init__(self, manager: Verbs, client_id: str | None, held: Held | None = None) -> None:

@@ -17,9 +17,7 @@ BACKEND, OPTIONS = "kiokudb_backend", "kiokudb_backend_opts"
 _ENGINES = ("KiokuDB", "kiokupy")
 
 
-def connect(
-    settings: Mapping[str, Any] | str | PathLike[str], allow_classes: Iterable[Allowed] = ()
-) -> Directory:
+def connect(settings: Mapping[str, Any] | str | PathLike[str], allow_classes: Iterable[Allowed] = ()) -> Directory:
     """Open the directory that the settings describe; see :meth:`SessionManager.from_settings`."""
     if not isinstance(settings, Mapping):
         settings = dsn.read_file(settings)

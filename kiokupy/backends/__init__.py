@@ -1,0 +1,117 @@
+"""Backends: who opens a storage, found by name.
+
+A backend is a class registered under an entry point of the group ``kiokupy.backends``; the built-in ones are registered
+like anyone's. :func:`register` adds one without packaging.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, Protocol, runtime_checkable
+
+from kiokupy.backends import dsn
+from kiokupy.errors import BackendMissing, TargetError, UnknownBackend
+
+GROUP = "kiokupy.backends"
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Opens one store.
+
+    It is constructed with a target's options, as strings (from a DSN or a URL) or as what a caller gave. Options it does not
+    know, or cannot read, are a :class:`~kiokupy.errors.TargetError` that names the option and the fix. Nothing is opened yet.
+    """
+
+    #: What to call the store in messages; never with a password.
+    location: str
+
+    def open(self, *, create: bool, readonly: bool) -> Any:
+        """Return a ZODB storage that ``ZODB.DB`` can use from many threads.
+
+        :param create: make the store if it is not there. Without it, and with ``readonly``, a store that is not there is
+            :class:`~kiokupy.errors.StoreNotFound`, and nothing is made.
+        :param readonly: open it so that nothing can be written, beside a writer where the storage allows that.
+        :raises StoreError: the subclass that says why; nothing stays open or half-made then.
+        """
+
+
+Factory = Callable[..., Backend]
+
+_registered: dict[str, Factory] = {}
+
+# The extra that brings what a built-in backend needs.
+_EXTRAS = {"DBI": "kiokupy[dbi]", "ZEO": "kiokupy[zeo]"}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A target, taken apart."""
+
+    name: str
+    options: dict[str, Any]
+    create: bool
+    readonly: bool
+
+    def backend(self) -> Backend:
+        """Construct the backend."""
+        factory = load(self.name)
+        try:
+            return factory(**self.options)
+        except TypeError as error:
+            raise TargetError(
+                f"the backend {self.name!r} does not take these options: {error}", target=self.name
+            ) from error
+
+
+def resolve(target: Any, **options: Any) -> Resolved:
+    """Take a target of any form apart; options given here count more than those in the target."""
+    name, found = dsn.parse(target)
+    merged = {**found, **options}
+    if name == "DBI" and "dsn" in merged:
+        inner, found = dsn.parse(merged.pop("dsn"))
+        if inner != "DBI":
+            raise TargetError("the option dsn of the backend 'DBI' names another backend", target="dsn")
+        merged = {**found, **merged}
+    create = dsn.flag("create", merged.pop("create", True))
+    readonly = dsn.flag("readonly", merged.pop("readonly", False))
+    return Resolved(name, merged, create, readonly)
+
+
+def names() -> list[str]:
+    """Return the names of all backends that are installed or registered."""
+    return sorted({point.name for point in metadata.entry_points(group=GROUP)} | set(_registered))
+
+
+def register(name: str, factory: Factory) -> None:
+    """Add a backend under a name that is free.
+
+    :raises TargetError: the name is taken.
+    """
+    if name in names():
+        raise TargetError(f"there is a backend {name!r} already", target=name, fix="Choose another name")
+    _registered[name] = factory
+
+
+def load(name: str) -> Factory:
+    """Return the backend of a name.
+
+    :raises UnknownBackend: there is none.
+    :raises BackendMissing: the packages it stands on are not installed.
+    """
+    if name in _registered:
+        return _registered[name]
+    points = metadata.entry_points(group=GROUP, name=name)
+    if not points:
+        near = [known for known in names() if known.lower() == name.lower()]
+        raise UnknownBackend(name, known=names(), near=near or difflib.get_close_matches(name, names()))
+    point = next(iter(points))
+    try:
+        factory: Factory = point.load()
+    except ImportError as error:
+        package = point.dist.name if point.dist is not None else name
+        raise BackendMissing(name, install=_EXTRAS.get(name, package)) from error
+    return factory

@@ -1,0 +1,56 @@
+"""Hash: a store in this process's memory; it ends with the directory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ZODB.ConflictResolution import ConflictResolvingStorage
+from ZODB.MappingStorage import MappingStorage
+from ZODB.POSException import ConflictError
+
+from kiokupy.errors import StoreNotFound
+
+
+class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[misc]  # ZODB has no annotations
+    """A MappingStorage that resolves conflicts, as the other storages do.
+
+    Without that two threads that insert different keys into one leaf of a tree would collide on Hash alone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("memory")
+        self._resolved: list[bytes] = []
+
+    def store(self, oid: bytes, serial: bytes, data: bytes, version: str, transaction: Any) -> None:
+        """Keep a record for the transaction, merged with what another one wrote meanwhile if its class can do that."""
+        try:
+            super().store(oid, serial, data, version, transaction)
+        except ConflictError:
+            current = self._data[oid].maxKey()
+            self._tdata[oid] = self.tryToResolveConflict(oid, current, serial, data)
+            self._resolved.append(oid)
+
+    def tpc_begin(self, transaction: Any, tid: bytes | None = None) -> None:
+        """Begin; nothing is resolved yet."""
+        super().tpc_begin(transaction, tid)
+        self._resolved = []
+
+    def tpc_vote(self, transaction: Any) -> list[bytes]:
+        """Answer which records are not as the connection has them."""
+        super().tpc_vote(transaction)
+        return self._resolved
+
+
+class Hash:
+    """Opens a new, empty store in memory each time."""
+
+    location = "memory"
+
+    def open(self, *, create: bool, readonly: bool) -> Any:
+        """Return a new storage; there is never an old one, so ``create=0`` finds nothing."""
+        if readonly or not create:
+            raise StoreNotFound(
+                self.location,
+                problem="a Hash store lives in the memory of the process that made it, and a new one is empty",
+            )
+        return HashStorage()

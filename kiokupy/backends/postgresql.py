@@ -1,0 +1,61 @@
+"""PostgreSQL under RelStorage: processes of many hosts share the store."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import make_dsn
+from relstorage.adapters.postgresql.adapter import PostgreSQLAdapter
+from relstorage.options import Options
+
+from kiokupy.errors import StoreDenied, StoreError, StoreNotFound, StoreUnreachable, TargetError
+
+_TIMEOUT = 10
+
+_TABLES = "SELECT to_regclass('object_state') IS NOT NULL, to_regclass('transaction') IS NOT NULL"
+
+
+class PostgreSQL:
+    """A store in the database ``dbname``; the options are the connection parameters of libpq."""
+
+    def __init__(self, **parameters: Any) -> None:
+        parameters.setdefault("connect_timeout", _TIMEOUT)
+        try:
+            self._dsn: str = make_dsn(**parameters)
+        except psycopg2.ProgrammingError as error:  # its text names the parameter, and no value
+            raise TargetError(
+                f"PostgreSQL does not take these options: {str(error).strip()}",
+                fix="They are RelStorage's options and the connection parameters of libpq",
+            ) from error
+        host, port = parameters.get("host", ""), parameters.get("port", "")
+        place = f"{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
+        self.location = f"postgresql://{place}/{parameters.get('dbname', '')}"
+
+    def history(self, *, create: bool) -> bool | None:
+        """As the protocol in :mod:`kiokupy.backends.dbi` says."""
+        try:
+            with closing(psycopg2.connect(self._dsn)) as connection, connection.cursor() as cursor:
+                cursor.execute(_TABLES)
+                is_store, keeps_history = cursor.fetchone()
+        except psycopg2.OperationalError as error:
+            raise self._refused(error) from error
+        return bool(keeps_history) if is_store else None
+
+    def adapter(self, options: Options) -> Any:
+        """As the protocol in :mod:`kiokupy.backends.dbi` says."""
+        return PostgreSQLAdapter(self._dsn, options=options)
+
+    def _refused(self, error: psycopg2.OperationalError) -> StoreError:
+        # libpq gives no SQLSTATE for a failed connection, only the server's words; without any the server is not there.
+        words = str(error).strip()
+        if "FATAL:" not in words or "too many" in words:
+            return StoreUnreachable(self.location, f"the server does not answer ({words})")
+        if "database" in words and "does not exist" in words:
+            return StoreNotFound(
+                self.location,
+                problem="the server has no such database",
+                fix="Make it: createdb, or CREATE DATABASE in psql",
+            )
+        return StoreDenied(self.location, f"the server refuses this user ({words.partition('FATAL:')[2].strip()})")

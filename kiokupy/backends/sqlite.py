@@ -1,0 +1,101 @@
+"""SQLite under RelStorage: a folder that holds the database; processes of one host share it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from relstorage.adapters.sqlite.adapter import Sqlite3Adapter
+from relstorage.adapters.sqlite.connmanager import Sqlite3ConnectionManager
+from relstorage.options import Options
+
+from kiokupy.errors import StoreDenied, StoreNotFound, StoreUnreadable, TargetError
+
+# FULL: a commit is on the disk when it returns. RelStorage's own choice, NORMAL, loses the last ones with the power.
+_PRAGMAS = {"synchronous": "FULL"}
+_MAIN = "main.sqlite3"  # RelStorage's name for it
+
+
+class _ConnectionManager(Sqlite3ConnectionManager):  # type: ignore[misc]  # RelStorage has no annotations
+    """Always rolls back.
+
+    RelStorage gathers a transaction's rows in temporary tables, and a rollback empties them. It skips that where SQLite says it
+    is in no transaction, which is so after a conflict found at vote: the next commit of the connection would then write
+    the failed transaction's rows as well. A rollback too many costs some microseconds.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._may_need_rollback = lambda connection: True
+
+
+class _Adapter(Sqlite3Adapter):  # type: ignore[misc]  # RelStorage has no annotations
+    def _create(self) -> None:
+        if self.connmanager is None:
+            self.connmanager = _ConnectionManager(
+                self.driver,
+                path=os.path.join(self.data_dir, _MAIN),
+                pragmas=self.pragmas,
+                options=self.options,
+            )
+        super()._create()
+
+
+class SQLite:
+    """A store in the folder ``dbname``; other options are SQLite's pragmas."""
+
+    def __init__(self, *, dbname: str | os.PathLike[str] = "", **pragmas: Any) -> None:
+        if not str(dbname):
+            raise TargetError(
+                "SQLite needs the option dbname",
+                target="dbname",
+                fix="It is the folder of the store: 'dbi:SQLite:dbname=app.sqlite'",
+            )
+        for name in pragmas:
+            if not name.isidentifier():
+                raise TargetError(f"{name!r} is no pragma of SQLite", target=name)
+        self.folder = Path(dbname)
+        self.location = f"sqlite:{self.folder}"
+        self._pragmas = {**_PRAGMAS, **pragmas}
+
+    def history(self, *, create: bool) -> bool | None:
+        """As the protocol in :mod:`kiokupy.backends.dbi` says."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise StoreUnreadable(
+                self.location,
+                "this is a file, and a store on SQLite is a folder",
+                fix="Give the path of a folder, or one that is not there",
+            )
+        if not self.folder.parent.is_dir():
+            raise StoreNotFound(
+                self.location, problem="its folder is not there", fix=f"Make it: mkdir -p {self.folder.parent}"
+            )
+        if not (self.folder / _MAIN).exists():
+            if create:
+                self._make_private()
+            return None
+        return _history(self.folder / _MAIN, self.location)
+
+    def adapter(self, options: Options) -> Any:
+        """As the protocol in :mod:`kiokupy.backends.dbi` says."""
+        return _Adapter(str(self.folder), dict(self._pragmas), options=options)
+
+    def _make_private(self) -> None:
+        try:
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+        except PermissionError as error:
+            raise StoreDenied(self.location, f"the file system refuses it ({error.strerror})") from error
+
+
+def _history(path: Path, location: str) -> bool | None:
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.OperationalError as error:
+        raise StoreDenied(location, f"SQLite cannot open it ({error})") from error
+    except sqlite3.DatabaseError as error:
+        raise StoreUnreadable(location, f"{path.name} in it is no SQLite database ({error})") from error
+    return "transaction" in tables if "object_state" in tables else None

@@ -120,6 +120,10 @@ class Collapser:
         return rule
 
 
+# What object.__reduce_ex__ calls; copyreg keeps the names to itself, but they stand in every pickle.
+_NEWOBJ, _NEWOBJ_EX = object().__reduce_ex__(2)[0], copyreg.__dict__["__newobj_ex__"]
+_LONGEST_REDUCTION = 5  # a sixth element is a function that sets the state
+
 _LEAVE_OUT = "Leave it out of the object's state with __getstate__"
 
 
@@ -149,16 +153,16 @@ def _take_apart(obj: object, rule: Rule) -> tuple[object, object, int]:
 def _reduce(obj: object) -> tuple[Any, ...]:
     custom = copyreg.dispatch_table.get(type(obj))
     reduced = custom(obj) if custom is not None else obj.__reduce_ex__(stored.PROTOCOL)
-    if isinstance(reduced, str) or len(reduced) > 5:
+    if isinstance(reduced, str) or len(reduced) > _LONGEST_REDUCTION:
         raise Refusal(obj, "its __reduce__ gives a form that kiokupy does not store", _GIVE_PAIR)
     return reduced
 
 
 def _head(obj: object, func: object, args: Any) -> tuple[int, object]:
     cls = type(obj)
-    if func is getattr(copyreg, "__newobj__") and args[0] is cls:
+    if func is _NEWOBJ and args[0] is cls:
         return (stored.NEW, (args[1:], {})) if args[1:] else (0, None)
-    if func is getattr(copyreg, "__newobj_ex__") and args[0] is cls:
+    if func is _NEWOBJ_EX and args[0] is cls:
         return stored.NEW, (tuple(args[1]), dict(args[2]))
     if func is cls:
         return stored.CALL, (tuple(args), {})

@@ -1,10 +1,10 @@
-"""The database under a directory: a storage, its root record, and connections that load only what the type map names."""
+"""The database under a directory: a storage, its root record, connections that load only what the type map names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import transaction
 from BTrees.OOBTree import OOBTree, OOTreeSet
@@ -37,8 +37,8 @@ FindClass = Callable[[str, str], Any]
 _OURS = {(cls.__module__, cls.__qualname__): cls for cls in (entry.Entry, entry.EntryTree)}
 _ATTEMPTS = 10
 
-# In a Persistent object's record a reference to a first-class plain object looks like ZODB's weak reference into another
-# database, since packing, conflict resolution and export know that form and leave it alone.
+# In a Persistent object's record a reference to a first-class plain object looks like ZODB's weak reference into
+# another database, since packing, conflict resolution and export know that form and leave it alone.
 _MARK = "kiokupy "
 
 
@@ -105,7 +105,7 @@ class _Reader(ObjectReader):  # type: ignore[misc]  # ZODB has no annotations
             return self.load_persistent_weakref(key, database)
         return self._conn.graph.resolve(bytes(key).decode(), database[len(_MARK) :])
 
-    loaders = {**ObjectReader.loaders, "w": _load_reference}
+    loaders: ClassVar[dict[str, Any]] = {**ObjectReader.loaders, "w": _load_reference}
 
 
 class _GraphDB(DB):  # type: ignore[misc]  # ZODB has no annotations

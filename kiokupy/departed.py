@@ -1,7 +1,7 @@
 """Departed objects: where an object came from whose scope has ended.
 
-Without this an object held past its scope would come back as a stranger: stored again it would get a second id, or write
-over what others wrote meanwhile.
+Without this an object held past its scope would come back as a stranger: stored again it would get a second id, or
+write over what others wrote meanwhile.
 """
 
 from __future__ import annotations

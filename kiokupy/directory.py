@@ -136,13 +136,13 @@ def connect(
 
     :param target: a backend's name (``"Hash"``, ``"File"``, ``"DBI"``, ``"ZEO"``) with its options; a DSN
         (``"dbi:SQLite:dbname=app.sqlite"``, ``"file:path=app.fs;create=0"``); a URL (``"sqlite:///app.sqlite"``,
-        ``"postgresql://user@host/db"``, ``"zeo://host:port"``, ``"file:///srv/app.fs"``, ``"memory://"``); a mapping; or the path of a
-        ``.toml`` or ``.yaml`` file that holds such a mapping.
+        ``"postgresql://user@host/db"``, ``"zeo://host:port"``, ``"file:///srv/app.fs"``, ``"memory://"``); a mapping;
+        or the path of a ``.toml`` or ``.yaml`` file that holds such a mapping.
     :param allow_classes: the application's classes that may be stored: classes, ``Rule`` objects, or names of modules.
     :param typemap: a type map of your own, to which ``allow_classes`` is added.
     :param cache_size: how many records each connection keeps in memory.
-    :param options: the backend's options; for each of them ``create`` (default 1: make the store if it is not there) and
-        ``readonly`` (default 0).
+    :param options: the backend's options; for each of them ``create`` (default 1: make the store if it is not there)
+        and ``readonly`` (default 0).
     :raises TargetError: the target, an option or a backend is unknown or malformed.
     :raises StoreError: the store cannot be opened; see the subclasses in :mod:`kiokupy.errors`.
     """

@@ -22,8 +22,9 @@ GROUP = "kiokupy.backends"
 class Backend(Protocol):
     """Opens one store.
 
-    It is constructed with a target's options, as strings (from a DSN or a URL) or as what a caller gave. Options it does not
-    know, or cannot read, are a :class:`~kiokupy.errors.TargetError` that names the option and the fix. Nothing is opened yet.
+    It is constructed with a target's options, as strings (from a DSN or a URL) or as what a caller gave. Options it
+    does not know, or cannot read, are a :class:`~kiokupy.errors.TargetError` that names the option and the fix.
+    Nothing is opened yet.
     """
 
     #: What to call the store in messages; never with a password.
@@ -32,7 +33,8 @@ class Backend(Protocol):
     def open(self, *, create: bool, readonly: bool) -> Any:
         """Return a ZODB storage that ``ZODB.DB`` can use from many threads.
 
-        :param create: make the store if it is not there. Without it, and with ``readonly``, a store that is not there is
+        :param create: make the store if it is not there. Without it, and with ``readonly``, a store that is not there
+            is
             :class:`~kiokupy.errors.StoreNotFound`, and nothing is made.
         :param readonly: open it so that nothing can be written, beside a writer where the storage allows that.
         :raises StoreError: the subclass that says why; nothing stays open or half-made then.

@@ -40,10 +40,11 @@ class DBI:
     """Opens a store in an SQL database.
 
     :param driver: ``sqlite`` or ``postgresql``; the target's DSN or URL names it.
-    :param keep_history: whether old revisions are kept until the store is packed (default 0). It is decided when the store is
-        made.
-    :param options: RelStorage's options (``cache_local_mb``, ``commit_lock_timeout``, …); the rest goes to the database: for
-        PostgreSQL the parameters of libpq, for SQLite ``dbname`` (a folder) and its pragmas, such as ``synchronous``.
+    :param keep_history: whether old revisions are kept until the store is packed (default 0). It is decided when the
+        store is made.
+    :param options: RelStorage's options (``cache_local_mb``, ``commit_lock_timeout``, …); the rest goes to the
+        database: for PostgreSQL the parameters of libpq, for SQLite ``dbname`` (a folder) and its pragmas, such as
+        ``synchronous``.
     """
 
     def __init__(self, *, driver: str = "", keep_history: Any = False, **options: Any) -> None:
@@ -74,9 +75,7 @@ class DBI:
                 f"the store was made with keep_history={history:d}",
                 fix=f"Open it with keep_history={history:d}, or copy it into a new one",
             )
-        options = Options(
-            keep_history=self._keep_history, read_only=readonly, create_schema=create, **self._options
-        )
+        options = Options(keep_history=self._keep_history, read_only=readonly, create_schema=create, **self._options)
         return RelStorage(self._database.adapter(options), options=options)
 
 

@@ -102,7 +102,7 @@ def _read_toml(stream: Any) -> Any:
 
 def _read_yaml(stream: Any) -> Any:
     try:
-        import yaml
+        import yaml  # noqa: PLC0415  # an extra; TOML works without it
     except ImportError as error:
         fix = "Install it with: pip install 'kiokupy[yaml]'"
         raise TargetError("a .yaml file needs PyYAML, which is not installed", fix=fix) from error

@@ -56,7 +56,8 @@ class File:
             if not create:
                 raise StoreNotFound(self.location)
             return
-        # FileStorage renames or truncates what it takes for a damaged store, so a file of another kind never gets there.
+        # FileStorage renames or truncates what it takes for a damaged store, so a file of another kind never gets
+        # there.
         try:
             with self.path.open("rb") as stream:
                 head = stream.read(len(_MAGIC))

@@ -22,9 +22,9 @@ _MAIN = "main.sqlite3"  # RelStorage's name for it
 class _ConnectionManager(Sqlite3ConnectionManager):  # type: ignore[misc]  # RelStorage has no annotations
     """Always rolls back.
 
-    RelStorage gathers a transaction's rows in temporary tables, and a rollback empties them. It skips that where SQLite says it
-    is in no transaction, which is so after a conflict found at vote: the next commit of the connection would then write
-    the failed transaction's rows as well. A rollback too many costs some microseconds.
+    RelStorage gathers a transaction's rows in temporary tables, and a rollback empties them. It skips that where
+    SQLite says it is in no transaction, which is so after a conflict found at vote: the next commit of the connection
+    would then write the failed transaction's rows as well. A rollback too many costs some microseconds.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -35,7 +35,7 @@ class _ConnectionManager(Sqlite3ConnectionManager):  # type: ignore[misc]  # Rel
 class _Adapter(Sqlite3Adapter):  # type: ignore[misc]  # RelStorage has no annotations
     def _create(self) -> None:
         if self.connmanager is None:
-            self.connmanager = _ConnectionManager(
+            self.connmanager: Any = _ConnectionManager(
                 self.driver,
                 path=os.path.join(self.data_dir, _MAIN),
                 pragmas=self.pragmas,

@@ -43,7 +43,7 @@ class ZEO:
         self.location = f"zeo://{place}/{storage}"
 
     def open(self, *, create: bool, readonly: bool) -> Any:
-        """Return a client storage; whether the store is there is the server's matter, so ``create`` says nothing here."""
+        """Return a client storage; whether the store is there is the server's matter, so ``create`` says nothing."""
         try:
             # server_sync: a request that follows another sees what that one wrote, whichever process answers it.
             return ClientStorage(self._address, read_only=readonly, server_sync=True, wait=True, **self._options)

@@ -20,7 +20,7 @@ from kiokupy.typemap import Allowed
 _RETRIES = 20
 
 
-class Cookie(enum.Enum):
+class CookieAction(enum.Enum):
     """What a web adapter does with the session's cookie at the end of a request."""
 
     KEEP = "send nothing"
@@ -115,21 +115,24 @@ class SessionManager:
             retried(lambda: self._save(held, state, new_id()), _RETRIES)
         return held.id
 
-    def conclude(self, session: Session) -> Cookie:
+    def conclude(self, session: Session) -> CookieAction:
         """End a request: save the session if there is anything to save, and tell what to do about the cookie.
 
         An untouched session, and a new one that stayed empty, are not stored. Raises as :meth:`flush`.
         """
-        if not session.accessed:
-            return Cookie.KEEP
-        ended = session.destroyed or (session.is_new and not session and session.principal is None)
-        if ended:
-            return Cookie.KEEP if session.client_id is None else Cookie.DELETE
-        used = session.held.facts.used
-        was_new = session.is_new
+        if not session.accessed or self._is_ended(session):
+            return self.abandon(session)
+        before = session.held.record
         self.flush(session)
-        renewed = was_new or session.held.facts.used != used
-        return Cookie.SEND if renewed or session.id != session.client_id else Cookie.KEEP
+        return CookieAction.SEND if session.held.record is not before else self.abandon(session)
+
+    def abandon(self, session: Session) -> CookieAction:
+        """End a request that failed: nothing is saved, and the cookie follows what was done to the store already."""
+        if not session.accessed:
+            return CookieAction.KEEP
+        if session.destroyed or session.is_new:
+            return CookieAction.KEEP if session.client_id is None else CookieAction.DELETE
+        return CookieAction.KEEP if session.id == session.client_id else CookieAction.SEND
 
     def close(self) -> None:
         """Close the directory."""
@@ -146,6 +149,9 @@ class SessionManager:
     def load(self, record: Record) -> dict[str, Any]:
         """Return the data in a session's record; called by :class:`Session`."""
         return self._codec.load(_state(record))
+
+    def _is_ended(self, session: Session) -> bool:
+        return session.destroyed or (session.is_new and not session and session.principal is None)
 
     def _alive(self, session: Session) -> Held:
         if session.destroyed:

@@ -1,0 +1,83 @@
+"""Cookies: the session cookie's attributes, how it is read and written (RFC 6265 and its successor draft)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from kiokupy.errors import SettingsError
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_ATTRIBUTE = re.compile(r"[\x20-\x3a\x3c-\x7e]+")  # no control character, no semicolon
+_SAME_SITE = ("Lax", "Strict", "None")
+_PAST = "Thu, 01 Jan 1970 00:00:00 GMT"
+
+
+@dataclass(frozen=True)
+class Cookie:
+    """The session cookie's attributes; the defaults are the safe ones.
+
+    :param name: ``__Host-session`` by default where the browser accepts that prefix (secure, path ``/``, no domain),
+        else ``session``.
+    :param secure: send it over HTTPS only. ``secure=False`` is the one switch for development over plain HTTP.
+    :param samesite: ``Lax``, ``Strict`` or ``None`` (which needs ``secure``).
+    :param max_age: seconds that the browser keeps it; ``None``: until the browser ends.
+    :raises SettingsError: an attribute is malformed, or two contradict each other.
+    """
+
+    name: str = ""
+    path: str = "/"
+    domain: str | None = None
+    secure: bool = True
+    httponly: bool = True
+    samesite: str = "Lax"
+    max_age: int | None = None
+    partitioned: bool = False
+
+    def __post_init__(self) -> None:
+        host_only = self.secure and self.path == "/" and self.domain is None
+        if not self.name:
+            object.__setattr__(self, "name", "__Host-session" if host_only else "session")
+        self._check("name", bool(_TOKEN.fullmatch(self.name)), "It is made of letters, digits and -_.")
+        self._check(
+            "name", host_only or not self.name.startswith("__Host-"), "__Host- needs secure, path / and no domain"
+        )
+        self._check("name", self.secure or not self.name.startswith("__Secure-"), "__Secure- needs secure")
+        self._check("path", bool(_ATTRIBUTE.fullmatch(self.path)) and self.path[0] == "/", "It begins with /")
+        self._check("domain", self.domain is None or bool(_ATTRIBUTE.fullmatch(self.domain)), "It is a host name")
+        self._check("samesite", self.samesite in _SAME_SITE, f"It is one of {', '.join(_SAME_SITE)}")
+        self._check("samesite", self.secure or self.samesite != "None", "None needs secure")
+        self._check("max_age", self.max_age is None or self.max_age > 0, "It is a number of seconds above 0")
+        self._check("partitioned", self.secure or not self.partitioned, "It needs secure")
+
+    def read(self, header: str | None) -> str | None:
+        """Return the session id in a ``Cookie`` header, or ``None``.
+
+        Other cookies in it may be malformed: the standard library's parser would give up on all of them then.
+        """
+        for pair in (header or "").split(";"):
+            name, equals, value = pair.partition("=")
+            if equals and name.strip() == self.name:
+                return value.strip().strip('"')
+        return None
+
+    def sent(self, id: str) -> str:
+        """Return the ``Set-Cookie`` header that gives the browser a session id."""
+        return self._header(id, "" if self.max_age is None else f"; Max-Age={self.max_age}")
+
+    def deleted(self) -> str:
+        """Return the ``Set-Cookie`` header that has the browser drop the cookie."""
+        return self._header("", f"; Max-Age=0; Expires={_PAST}")
+
+    def _header(self, value: str, lifetime: str) -> str:
+        parts = [f"{self.name}={value}{lifetime}; Path={self.path}"]
+        if self.domain is not None:
+            parts.append(f"Domain={self.domain}")
+        switches = {"Secure": self.secure, "HttpOnly": self.httponly, "Partitioned": self.partitioned}
+        parts += [name for name, on in switches.items() if on]
+        return "; ".join([*parts, f"SameSite={self.samesite}"])
+
+    def _check(self, attribute: str, right: bool, fix: str) -> None:
+        if not right:
+            value = getattr(self, attribute)
+            raise SettingsError(f"the cookie's {attribute} is {value!r}", target=attribute, fix=fix)

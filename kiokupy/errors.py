@@ -89,7 +89,11 @@ class StoreNotFound(StoreError):
     """Nothing is there, and it may not be created."""
 
     def __init__(self, location: str, *, problem: str = "there is no store here", fix: str = "") -> None:
-        super().__init__(location, problem, fix=fix or "Leave out create=0 (or readonly=1) to make one")
+        super().__init__(
+            location,
+            problem,
+            fix=fix or "Check the place; connect() with create=1, which is the default, makes a new store",
+        )
 
 
 class StoreLocked(StoreError):

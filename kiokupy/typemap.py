@@ -173,7 +173,7 @@ class TypeMap:
 
     def _import(self, module: str, qualname: str) -> Any:
         name = f"{module}:{qualname}"
-        named = self._names_module(module) or module.partition(".")[0] in _CONTAINER_PACKAGES
+        named = self._names_module(module) or module.partition(".")[0] in CONTAINER_PACKAGES
         if not named and not self._inherited:
             raise NotLoadable(name)
         try:
@@ -195,7 +195,7 @@ def _walk(start: Any, module: str, qualname: str) -> Any:
 
 
 def _is_container_record(cls: type) -> bool:
-    return issubclass(cls, Persistent) and cls.__module__.partition(".")[0] in _CONTAINER_PACKAGES
+    return issubclass(cls, Persistent) and cls.__module__.partition(".")[0] in CONTAINER_PACKAGES
 
 
 def _inside(module: str, prefix: str) -> bool:
@@ -212,7 +212,7 @@ def _is_plain(cls: type) -> bool:
 
 
 #: ZODB's own containers: each object of theirs is a record, and they are data types like a dict.
-_CONTAINER_PACKAGES = frozenset({"BTrees", "persistent"})
+CONTAINER_PACKAGES = frozenset({"BTrees", "persistent"})
 
 _VALUES = (tuple, str, bytes, int, float, complex, frozenset, enum.Enum, datetime.date, datetime.time)
 

@@ -108,6 +108,8 @@ def load(name: str) -> Factory:
         return _registered[name]
     points = metadata.entry_points(group=GROUP, name=name)
     if not points:
+        if "/" in name or name.endswith(".fs"):
+            raise TargetError(f"{name!r} is a path", target=name, fix=f"For a file: connect('File', path={name!r})")
         near = [known for known in names() if known.lower() == name.lower()]
         raise UnknownBackend(name, known=names(), near=near or difflib.get_close_matches(name, names()))
     point = next(iter(points))

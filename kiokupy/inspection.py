@@ -1,0 +1,223 @@
+"""Inspection: what a record holds, as plain data, without any of the application's classes.
+
+Nothing in the store is run: while a pickle is read every class and function it names is a stand-in that only notes
+how it was called. Afterwards the notes are rendered. The forms (each is JSON)::
+
+    bytes           {"$bytes": "<base64>"}          tuple, list      [...]
+    set, frozenset  {"$set": [...]}, sorted          dict             {...}, or {"$items": [[key, value], ...]}
+    an object       {"$class": "module:qualname", ...its attributes}; "$args", "$items", "$pairs", "$state" where it has them
+    a reference     {"$ref": "<id>"}                 seen already     {"$same": "<path>"}
+    datetime types, Decimal, UUID, paths and the like: {"$class": ..., "$value": "<as text>"}
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import decimal
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from persistent import Persistent
+from ZODB.broken import Broken
+
+from kiokupy import entry as stored
+from kiokupy.database import Graph
+from kiokupy.entry import Record
+from kiokupy.inert import Reference, StandIn, read
+from kiokupy.typemap import CONTAINER_PACKAGES, TypeMap, name_of
+
+_DEEPEST = 100
+_STANDARD = TypeMap()
+
+
+def content(record: Record) -> Any:
+    """Return what a record holds in the forms above.
+
+    :raises ValueError: a pickle in it is malformed.
+    """
+    if not isinstance(record.state, bytes):
+        return render(_of_zodb(record.class_name, record.state))
+    state = read(record.state, record.refs)
+    if record.flags & stored.VALUE:
+        return render(state)
+    whole = StandIn(record.class_name)
+    if record.head is not None:
+        head = read(record.head, record.refs)
+        whole.args = head[0] if isinstance(head, tuple) and isinstance(head[0], tuple) else (head,)
+    if record.flags & stored.ITEMS:
+        state, items, pairs = state
+        whole.items, whole.pairs = items or [], list((pairs or {}).items())
+    whole.state = state
+    return render(whole)
+
+
+def _of_zodb(class_name: str, obj: Any) -> StandIn:
+    """Return a stand-in for a Persistent object: one of ZODB's own containers, or one whose class was not imported."""
+    whole = StandIn(class_name)
+    if isinstance(obj, Broken):
+        obj._p_activate()
+        whole.args, whole.state = obj.__Broken_newargs__ or (), obj.__Broken_state__
+    elif hasattr(obj, "items"):
+        whole.pairs = list(obj.items())
+    elif hasattr(obj, "__iter__"):
+        whole.items = list(obj)
+    else:
+        whole.state = obj.__getstate__()
+    return whole
+
+
+def find_inert(module: str, name: str) -> Any:
+    """Return a class for what a record of ZODB names: its own containers, and stand-ins for all else."""
+    if module.partition(".")[0] in CONTAINER_PACKAGES:
+        return _STANDARD.find(module, name)
+    return type(name.rpartition(".")[2], (Broken,), {"__module__": module, "__qualname__": name})
+
+
+class InertGraph(Graph):
+    """Leaves references to first-class objects as they are."""
+
+    def resolve(self, key: str, class_name: str) -> object:
+        """Return a reference."""
+        return Reference(key)
+
+
+def render(value: Any) -> Any:
+    """Return a value in the forms above."""
+    return _Renderer().render(value, "", 0)
+
+
+class _Renderer:
+    def __init__(self) -> None:
+        self._paths: dict[int, str] = {}
+
+    def render(self, value: Any, path: str, depth: int) -> Any:
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        if isinstance(value, bytes | bytearray):
+            return {"$bytes": base64.b64encode(value).decode()}
+        if isinstance(value, Reference):
+            return {"$ref": value.id}
+        if isinstance(value, Broken | Persistent):
+            value = _of_zodb(name_of(type(value)), value)
+        if id(value) in self._paths and not isinstance(value, tuple | frozenset):
+            return {"$same": self._paths[id(value)] or "."}
+        if depth > _DEEPEST:
+            return {"$deeper": type(value).__name__}
+        self._paths[id(value)] = path
+        return self._whole(value, path, depth + 1)
+
+    def _whole(self, value: Any, path: str, depth: int) -> Any:
+        if isinstance(value, dict):
+            return self._pairs(list(value.items()), path, depth)
+        if isinstance(value, set | frozenset):
+            return {"$set": sorted((self.render(v, path, depth) for v in value), key=repr)}
+        if isinstance(value, StandIn):
+            return self._stand_in(value, path, depth)
+        return [self.render(item, f"{path}[{index}]", depth) for index, item in enumerate(value)]
+
+    def _pairs(self, pairs: list[tuple[Any, Any]], path: str, depth: int) -> Any:
+        if all(isinstance(key, str) and not key.startswith("$") for key, _ in pairs):
+            return {key: self.render(value, f"{path}.{key}" if path else key, depth) for key, value in pairs}
+        rows = [[self.render(k, path, depth), self.render(v, path, depth)] for k, v in pairs]
+        return {"$items": rows}
+
+    def _stand_in(self, value: StandIn, path: str, depth: int) -> dict[str, Any]:
+        name, args = value.name, value.args
+        if name == f"{stored.__name__}:restore" and len(args) == _PAIR and isinstance(args[0], str):
+            return {"$class": args[0], "$value": self.render(args[1], path, depth)}
+        text = _as_text(value)
+        if text is not None:
+            return {"$class": name, "$value": text}
+        shown: dict[str, Any] = {"$class": name}
+        if args:
+            shown["$args"] = [self.render(item, f"{path}.$args[{i}]", depth) for i, item in enumerate(args)]
+        for part in value.state if isinstance(value.state, tuple) else (value.state,):
+            if isinstance(part, dict):
+                attributes = self._pairs(list(part.items()), path, depth)
+                shown |= attributes if "$items" not in attributes else {"$state": attributes}
+            elif part is not None:
+                shown["$state"] = self.render(part, f"{path}.$state", depth)
+        if value.items:
+            shown["$items"] = [self.render(item, f"{path}[{i}]", depth) for i, item in enumerate(value.items)]
+        if value.pairs:
+            shown["$pairs"] = self._pairs(value.pairs, path, depth)
+        return shown
+
+
+_PAIR = 2
+
+
+def _as_text(value: StandIn) -> str | None:
+    """Return a value of a well-known type as text, made from arguments that were checked to be plain."""
+    maker = _TEXTS.get(value.name)
+    if maker is None:
+        return None
+    try:
+        return maker(value)
+    except (
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        AttributeError,
+    ):  # arguments that no honest writer gave
+        return None
+
+
+def _plain(args: tuple[Any, ...]) -> Iterator[Any]:
+    for arg in args:
+        if type(arg) not in (int, float, str, bytes):
+            raise TypeError("not plain")
+        yield arg
+
+
+def _moment(value: StandIn) -> str:
+    (packed,) = _plain(value.args[:1])
+    zone = None
+    if len(value.args) > 1:
+        offset, name = value.args[1].args[0], value.args[1].args[-1]
+        if not isinstance(offset, StandIn):  # a zone with a name, as RFC 9557 writes it
+            return f"{datetime.datetime(packed).isoformat()}[{name}]"
+        zone = datetime.timezone(datetime.timedelta(*_plain(offset.args)))
+    moment = datetime.datetime(packed) if zone is None else datetime.datetime(packed, zone)
+    return moment.isoformat()
+
+
+def _day(value: StandIn) -> str:
+    return datetime.date(*_plain(value.args)).isoformat()
+
+
+def _time(value: StandIn) -> str:
+    return datetime.time(*_plain(value.args)).isoformat()
+
+
+def _span(value: StandIn) -> str:
+    return str(datetime.timedelta(*_plain(value.args)))
+
+
+def _number(value: StandIn) -> str:
+    (text,) = _plain(value.args)
+    return str(decimal.Decimal(text))
+
+
+def _text(value: StandIn) -> str:
+    (text,) = _plain(value.args)
+    return str(text)
+
+
+def _uuid(value: StandIn) -> str:
+    (number,) = _plain((value.state["int"],))
+    return str(uuid.UUID(int=number))
+
+
+_TEXTS: dict[str, Callable[[StandIn], str]] = {
+    "datetime:datetime": _moment,
+    "datetime:date": _day,
+    "datetime:time": _time,
+    "datetime:timedelta": _span,
+    "decimal:Decimal": _number,
+    "fractions:Fraction": _text,
+    "uuid:UUID": _uuid,
+}

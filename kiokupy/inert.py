@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from kiokupy import entry as stored
 
@@ -34,7 +34,7 @@ class _Reader(pickle._Unpickler):
     that touches an object be replaced; it is many times slower, which a command that shows data to people can afford.
     """
 
-    dispatch: dict[int, Callable[..., None]] = dict(pickle._Unpickler.dispatch)  # noqa: RUF012  # as its base has it
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
 
     # What the standard library's stubs leave out.
     stack: list[Any]

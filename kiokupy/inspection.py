@@ -5,7 +5,7 @@ how it was called. Afterwards the notes are rendered. The forms (each is JSON)::
 
     bytes           {"$bytes": "<base64>"}          tuple, list      [...]
     set, frozenset  {"$set": [...]}, sorted          dict             {...}, or {"$items": [[key, value], ...]}
-    an object       {"$class": "module:qualname", ...its attributes}; "$args", "$items", "$pairs", "$state" where it has them
+    an object       {"$class": "module:qualname", ...its attributes}, and "$args", "$items", "$pairs", "$state" if any
     a reference     {"$ref": "<id>"}                 seen already     {"$same": "<path>"}
     datetime types, Decimal, UUID, paths and the like: {"$class": ..., "$value": "<as text>"}
 """
@@ -173,16 +173,20 @@ def _plain(args: tuple[Any, ...]) -> Iterator[Any]:
         yield arg
 
 
+# The packed form of its own pickles is one argument that the stubs do not know.
+_datetime: Any = datetime.datetime
+
+
 def _moment(value: StandIn) -> str:
     (packed,) = _plain(value.args[:1])
     zone = None
     if len(value.args) > 1:
         offset, name = value.args[1].args[0], value.args[1].args[-1]
         if not isinstance(offset, StandIn):  # a zone with a name, as RFC 9557 writes it
-            return f"{datetime.datetime(packed).isoformat()}[{name}]"
+            return f"{_datetime(packed).isoformat()}[{name}]"
         zone = datetime.timezone(datetime.timedelta(*_plain(offset.args)))
-    moment = datetime.datetime(packed) if zone is None else datetime.datetime(packed, zone)
-    return moment.isoformat()
+    moment = _datetime(packed) if zone is None else _datetime(packed, zone)
+    return str(moment.isoformat())
 
 
 def _day(value: StandIn) -> str:

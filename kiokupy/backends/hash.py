@@ -52,5 +52,6 @@ class Hash:
             raise StoreNotFound(
                 self.location,
                 problem="a Hash store lives in the memory of the process that made it, and a new one is empty",
+                fix="Use File, DBI or ZEO for a store that outlives its process",
             )
         return HashStorage()

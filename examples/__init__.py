@@ -1,0 +1,1 @@
+"""Examples; each can be run."""

@@ -1,0 +1,1 @@
+"""A small shop whose visitors' carts are kept by kiokupy."""

@@ -14,7 +14,7 @@ from ZODB.POSException import StorageError
 
 from kiokupy.errors import StoreDenied, StoreLocked, StoreNotFound, StoreUnreadable, TargetError
 
-_MAGIC = b"FS"
+_MAGIC = b"FS30"
 
 
 class File:

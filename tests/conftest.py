@@ -1,0 +1,69 @@
+import contextlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+import kiokupy
+import servers
+
+
+@dataclass
+class Place:
+    """A place for a store; every connection to it sees the same one, except on Hash."""
+
+    name: str
+    target: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def outlives_its_directory(self):
+        return self.name != "Hash"
+
+    def connect(self, **options):
+        return kiokupy.connect(self.target, **{**self.options, **options})
+
+
+KINDS = ["Hash", "File", "SQLite", "SQLite-history", "PostgreSQL", "PostgreSQL-history", "ZEO"]
+
+
+@contextlib.contextmanager
+def new_place(kind, folder):
+    if kind == "Hash":
+        yield Place(kind, "Hash")
+    elif kind == "File":
+        yield Place(kind, "File", {"path": folder / "store.fs"})
+    elif kind == "ZEO":
+        with servers.new_zeo(folder) as url:
+            yield Place(kind, url)
+    else:
+        history = {"keep_history": kind.endswith("-history")}
+        if kind.startswith("SQLite"):
+            yield Place(kind, f"sqlite:///{folder / 'store.sqlite'}", history)
+        else:
+            with servers.new_postgresql() as url:
+                yield Place(kind, url, history)
+
+
+@pytest.fixture(params=KINDS)
+def place(request, tmp_path):
+    """A place for a store, of every kind in turn."""
+    with new_place(request.param, tmp_path) as place:
+        yield place
+
+
+@pytest.fixture(params=[kind for kind in KINDS if kind != "Hash"])
+def lasting_place(request, tmp_path):
+    """A place for a store that outlives its directory, of every kind in turn."""
+    with new_place(request.param, tmp_path) as place:
+        yield place
+
+
+@pytest.fixture
+def file_place(tmp_path):
+    return Place("File", "File", {"path": tmp_path / "store.fs"})
+
+
+def pytest_terminal_summary(terminalreporter):
+    for name in sorted(servers.missing):
+        terminalreporter.write_line(f"Not run, for want of a server: tests on {name}")

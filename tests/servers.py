@@ -1,0 +1,94 @@
+"""The servers that tests talk to: a database of PostgreSQL for each test, a ZEO server for each test or process."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import closing
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+import pytest
+
+POSTGRESQL = os.environ.get("KIOKUPY_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/test")
+IN_CI = os.environ.get("CI") == "true"
+
+#: Names of the servers that tests asked for and that were not there.
+missing: set[str] = set()
+
+
+def skip_without_postgresql():
+    try:
+        psycopg2.connect(POSTGRESQL, connect_timeout=5).close()
+    except psycopg2.OperationalError as error:
+        if IN_CI:
+            raise
+        missing.add("PostgreSQL (set KIOKUPY_TEST_POSTGRESQL)")
+        pytest.skip(f"PostgreSQL does not answer: {error}")
+
+
+def administer(statement):
+    with closing(psycopg2.connect(POSTGRESQL)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+
+
+@contextlib.contextmanager
+def new_postgresql():
+    """Give the URL of a new, empty database."""
+    skip_without_postgresql()
+    name = f"kiokupy_test_{uuid.uuid4().hex}"
+    administer(f'CREATE DATABASE "{name}"')
+    try:
+        yield urlunsplit(urlsplit(POSTGRESQL)._replace(path=f"/{name}"))
+    finally:
+        administer(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_for_port(port, process, seconds=30):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(f"the server ended with status {process.returncode}")
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise AssertionError("the server did not come up")
+
+
+@contextlib.contextmanager
+def running(arguments, port, **environment):
+    """Run a Python module as a server until the block ends; it is killed then if it still runs."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        wait_for_port(port, process)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextlib.contextmanager
+def new_zeo(folder):
+    """Run a ZEO server on a new FileStorage, and give its URL."""
+    port = free_port()
+    arguments = ["ZEO.runzeo", "-a", f"127.0.0.1:{port}", "-f", str(folder / "zeo.fs")]
+    with running(arguments, port):
+        yield f"zeo://127.0.0.1:{port}"

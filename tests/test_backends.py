@@ -1,0 +1,327 @@
+"""What opening a store does, and how it fails."""
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+import pytest
+import servers
+
+import kiokupy
+from kiokupy.errors import (
+    StoreDenied,
+    StoreError,
+    StoreLocked,
+    StoreNotFound,
+    StoreReadOnly,
+    StoreTooNew,
+    StoreUnreachable,
+    StoreUnreadable,
+    TargetError,
+)
+
+not_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+
+
+def listing(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_stored_object_is_there_when_the_store_is_opened_again(lasting_place):
+    with lasting_place.connect() as directory:
+        directory.store({"a": [1, 2]}, id="x")
+    with lasting_place.connect(create=0) as directory:
+        assert directory.lookup("x") == {"a": [1, 2]}
+
+
+def test_each_hash_store_is_a_new_one():
+    with kiokupy.connect("Hash") as one, kiokupy.connect("Hash") as two:
+        one.store({}, id="x")
+        assert not two.exists("x")
+
+
+@pytest.mark.parametrize("options", [{"create": 0}, {"readonly": 1}])
+def test_a_hash_store_cannot_be_there_already(options):
+    with pytest.raises(StoreNotFound, match="lives in the memory"):
+        kiokupy.connect("Hash", **options)
+
+
+@pytest.mark.parametrize("options", [{"create": 0}, {"readonly": 1}])
+@pytest.mark.parametrize("target", ["file:path={}/store", "dbi:SQLite:dbname={}/store"])
+def test_a_store_on_disk_that_is_not_there_is_not_found_and_nothing_is_made(tmp_path, target, options):
+    with pytest.raises(StoreNotFound, match="there is no store here"):
+        kiokupy.connect(target.format(tmp_path), **options)
+
+    assert listing(tmp_path) == []
+
+
+@pytest.mark.parametrize("target", ["file:path={}/gone/store", "dbi:SQLite:dbname={}/gone/store"])
+def test_a_missing_folder_is_named_and_not_made(tmp_path, target):
+    with pytest.raises(StoreNotFound, match="mkdir -p"):
+        kiokupy.connect(target.format(tmp_path))
+
+    assert listing(tmp_path) == []
+
+
+def test_an_empty_database_of_postgresql_is_no_store_and_stays_empty():
+    with servers.new_postgresql() as url:
+        with pytest.raises(StoreNotFound, match="there is no store here"):
+            kiokupy.connect(url, create=0)
+        with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'public'")
+            assert cursor.fetchone() == (0,)
+
+
+def test_a_store_without_kiokupys_record_is_not_found_unless_it_may_be_made(file_place):
+    import ZODB  # noqa: PLC0415  # this test alone makes a database that is not kiokupy's
+
+    ZODB.DB(str(file_place.options["path"])).close()
+
+    for options in ({"create": 0}, {"readonly": 1}):
+        with pytest.raises(StoreNotFound):
+            file_place.connect(**options)
+    file_place.connect().close()
+    file_place.connect(create=0).close()
+
+
+def test_the_second_process_that_opens_a_file_is_told_who_holds_it(file_place):
+    holder = (
+        f"import kiokupy, sys; d = kiokupy.connect('File', path={str(file_place.options['path'])!r});"
+        "print('open', flush=True); sys.stdin.read(); d.close()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "open\n"
+        with pytest.raises(StoreLocked) as caught:
+            file_place.connect()
+        process.communicate("")
+
+    assert caught.value.pid == process.pid
+    assert f"process {process.pid} holds this store" in str(caught.value)
+    assert all(way in str(caught.value) for way in ("readonly=1", "DBI", "ZEO"))
+    file_place.connect().close()
+
+
+def test_a_lock_file_that_says_nothing_leaves_the_holder_unknown(file_place):
+    with file_place.connect():
+        lock = file_place.options["path"].with_name("store.fs.lock")
+        lock.write_text("")
+        with pytest.raises(StoreLocked, match="another process"):
+            file_place.connect()
+        lock.unlink()
+        lock.mkdir()
+        with pytest.raises(StoreUnreadable):
+            file_place.connect()
+        lock.rmdir()
+
+
+def test_a_file_can_be_read_beside_the_process_that_writes_it(file_place):
+    with file_place.connect() as writer:
+        writer.store({"a": 1}, id="x")
+        with file_place.connect(readonly=1) as reader:
+            assert reader.lookup("x") == {"a": 1}
+            with pytest.raises(StoreReadOnly):
+                reader.store({}, id="y")
+
+
+def test_a_new_file_is_readable_by_its_owner_only(file_place):
+    file_place.connect().close()
+
+    assert stat.S_IMODE(file_place.options["path"].stat().st_mode) == 0o600
+
+
+def test_a_new_sqlite_store_is_readable_by_its_owner_only(tmp_path):
+    kiokupy.connect(f"sqlite:///{tmp_path}/s").close()
+
+    assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG and so on", b"F", b"FS99 is another version, and it is long enough"])
+def test_a_file_that_is_no_filestorage_is_refused_and_left_as_it_is(tmp_path, content):
+    path = tmp_path / "picture.png"
+    path.write_bytes(content)
+
+    with pytest.raises(StoreUnreadable):
+        kiokupy.connect("File", path=path)
+
+    assert path.read_bytes() == content
+    assert listing(tmp_path) in (["picture.png"], ["picture.png", "picture.png.lock"])
+
+
+def test_a_folder_is_no_file_store(tmp_path):
+    with pytest.raises(StoreUnreadable, match="this is a folder"):
+        kiokupy.connect("File", path=tmp_path)
+
+
+@pytest.mark.parametrize("case", ["file", "database"])
+def test_what_is_no_sqlite_store_is_refused(tmp_path, case):
+    if case == "file":
+        place = tmp_path / "app.sqlite"
+        place.write_bytes(b"SQLite format 3\x00")
+    else:
+        place = tmp_path / "folder"
+        place.mkdir()
+        (place / "main.sqlite3").write_bytes(b"this is no database at all, and long enough to tell" * 30)
+
+    with pytest.raises(StoreUnreadable):
+        kiokupy.connect(f"sqlite:///{place}")
+
+
+def test_a_sqlite_database_of_another_kind_is_no_store_and_not_touched(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "main.sqlite3")) as connection:
+        connection.execute("CREATE TABLE mine (x)")
+
+    with pytest.raises(StoreNotFound):
+        kiokupy.connect(f"sqlite:///{tmp_path}", create=0)
+
+
+def test_a_sqlite_database_that_cannot_be_opened_is_denied(tmp_path):
+    (tmp_path / "main.sqlite3").mkdir()
+
+    with pytest.raises(StoreDenied):
+        kiokupy.connect(f"sqlite:///{tmp_path}")
+
+
+@not_root
+@pytest.mark.parametrize("target", ["file:path={}/closed/store", "dbi:SQLite:dbname={}/closed/store"])
+def test_a_folder_that_may_not_be_written_is_denied(tmp_path, target):
+    (tmp_path / "closed").mkdir(mode=0o500)
+
+    with pytest.raises(StoreDenied):
+        kiokupy.connect(target.format(tmp_path))
+
+
+@not_root
+def test_a_file_that_may_not_be_read_is_denied(file_place):
+    file_place.connect().close()
+    file_place.options["path"].chmod(0)
+
+    with pytest.raises(StoreDenied):
+        file_place.connect()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_the_other_keep_history_setting_is_refused_with_the_right_one(tmp_path, kind):
+    with servers.new_postgresql() as postgresql:
+        url = postgresql if kind == "postgresql" else f"sqlite:///{tmp_path}/s"
+        kiokupy.connect(url, keep_history=1).close()
+
+        with pytest.raises(StoreError, match="keep_history=1"):
+            kiokupy.connect(url)
+
+
+def test_relstorages_options_are_passed_on(tmp_path):
+    with kiokupy.connect(f"sqlite:///{tmp_path}/s?cache_local_mb=3&pack_gc=0&commit_lock_timeout=7") as directory:
+        directory.store({}, id="x")
+
+
+def test_sqlite_syncs_each_commit_to_disk(tmp_path):
+    from kiokupy.backends.dbi import DBI  # noqa: PLC0415  # the extra may be missing elsewhere
+
+    with closing(DBI(driver="sqlite", dbname=tmp_path / "s").open(create=True, readonly=False)) as storage:
+        connection, cursor = storage._adapter.connmanager.open_for_store()
+        assert cursor.execute("PRAGMA synchronous").fetchone() == (2,)
+        storage._adapter.connmanager.close(connection, cursor)
+
+
+def test_a_database_that_the_server_does_not_have_is_not_found():
+    servers.skip_without_postgresql()
+    url = urlunsplit(urlsplit(servers.POSTGRESQL)._replace(path="/kiokupy_no_such_database"))
+
+    with pytest.raises(StoreNotFound, match="createdb"):
+        kiokupy.connect(url)
+
+
+def test_a_user_that_the_server_refuses_is_denied_and_the_password_not_shown():
+    servers.skip_without_postgresql()
+    parts = urlsplit(servers.POSTGRESQL)
+    url = urlunsplit(parts._replace(netloc=f"kiokupy_nobody:se%40cret@{parts.hostname}:{parts.port}"))
+
+    with pytest.raises(StoreDenied) as caught:
+        kiokupy.connect(url)
+
+    assert "se@cret" not in str(caught.value)
+    assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize("target", ["postgresql://127.0.0.1:{}/app", "zeo://127.0.0.1:{}?wait_timeout=0.2"])
+def test_a_server_that_is_down_is_unreachable(target):
+    with pytest.raises(StoreUnreachable) as caught:
+        kiokupy.connect(target.format(servers.free_port()))
+
+    assert caught.value.__cause__ is not None
+
+
+def test_a_store_that_a_newer_kiokupy_wrote_is_refused(lasting_place):
+    with lasting_place.connect() as directory, directory.new_unit() as unit:
+        unit.root["format"] = 99
+        unit.commit()
+
+    with pytest.raises(StoreTooNew) as caught:
+        lasting_place.connect()
+
+    assert (caught.value.found, caught.value.supported) == (99, 1)
+
+
+def test_a_store_is_closed_when_it_cannot_be_opened(file_place):
+    with file_place.connect() as directory, directory.new_unit() as unit:
+        unit.root["format"] = 99
+        unit.commit()
+    with pytest.raises(StoreTooNew):
+        file_place.connect()
+
+    with pytest.raises(StoreTooNew):  # and not that it is locked
+        file_place.connect()
+
+
+def test_processes_that_make_a_store_at_the_same_time_share_it():
+    with servers.new_postgresql() as url:
+        kiokupy.connect(url).close()
+        with kiokupy.connect(url) as directory, directory.new_unit() as unit:
+            del unit.connection.root()["kiokupy"]
+            unit.commit()
+        together = threading.Barrier(4)
+        opened, failed = [], []
+
+        def connect():
+            together.wait()
+            try:
+                opened.append(kiokupy.connect(url))
+            except Exception as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=connect) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failed == []
+        for number, directory in enumerate(opened):
+            directory.store({"n": number}, id=str(number))
+        assert opened[0].lookup_many("0123").keys() == set("0123")
+        for directory in opened:
+            directory.close()
+
+
+def test_a_zeo_server_behind_a_unix_socket_is_reached(tmp_path):
+    import ZEO  # noqa: PLC0415  # the extra may be missing elsewhere
+
+    address, stop = ZEO.server(str(tmp_path / "zeo.fs"), port=str(tmp_path / "socket"))
+    try:
+        with kiokupy.connect(f"zeo://{address}") as directory:
+            directory.store({"a": 1}, id="x")
+            assert directory.lookup("x") == {"a": 1}
+    finally:
+        stop()
+
+
+def test_an_option_that_is_no_number_is_refused():
+    with pytest.raises(TargetError, match="port is 'x'"):
+        kiokupy.connect("ZEO", port="x")

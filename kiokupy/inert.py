@@ -108,7 +108,8 @@ class _Reader(pickle._Unpickler):
 
     def load_frozenset(self) -> None:
         """Make a frozenset of what can be in one."""
-        self.append(frozenset(map(_hashable, self.pop_mark())))
+        elements = self.pop_mark()  # first: it changes what self.append is
+        self.append(frozenset(map(_hashable, elements)))
 
     def _refuse(self) -> None:
         raise pickle.UnpicklingError("the record uses an opcode that kiokupy never writes")

@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from persistent import Persistent
-from ZODB.broken import Broken
+from ZODB.broken import Broken, PersistentBroken
 
 from kiokupy import entry as stored
-from kiokupy.database import Graph
+from kiokupy.connection import Graph
 from kiokupy.entry import Record
 from kiokupy.inert import Reference, StandIn, read
 from kiokupy.typemap import CONTAINER_PACKAGES, TypeMap, name_of
@@ -38,7 +38,7 @@ def content(record: Record) -> Any:
     :raises ValueError: a pickle in it is malformed.
     """
     if not isinstance(record.state, bytes):
-        return render(_of_zodb(record.class_name, record.state))
+        return render(record.state)
     state = read(record.state, record.refs)
     if record.flags & stored.VALUE:
         return render(state)
@@ -57,7 +57,8 @@ def _of_zodb(class_name: str, obj: Any) -> StandIn:
     """Return a stand-in for a Persistent object: one of ZODB's own containers, or one whose class was not imported."""
     whole = StandIn(class_name)
     if isinstance(obj, Broken):
-        obj._p_activate()
+        if isinstance(obj, PersistentBroken):
+            obj._p_activate()
         whole.args, whole.state = obj.__Broken_newargs__ or (), obj.__Broken_state__
     elif hasattr(obj, "items"):
         whole.pairs = list(obj.items())
@@ -91,6 +92,7 @@ def render(value: Any) -> Any:
 class _Renderer:
     def __init__(self) -> None:
         self._paths: dict[int, str] = {}
+        self._kept: list[Any] = []  # so that the numbers in _paths stay theirs
 
     def render(self, value: Any, path: str, depth: int) -> Any:
         if value is None or isinstance(value, bool | int | float | str):
@@ -99,13 +101,14 @@ class _Renderer:
             return {"$bytes": base64.b64encode(value).decode()}
         if isinstance(value, Reference):
             return {"$ref": value.id}
-        if isinstance(value, Broken | Persistent):
-            value = _of_zodb(name_of(type(value)), value)
         if id(value) in self._paths and not isinstance(value, tuple | frozenset):
             return {"$same": self._paths[id(value)] or "."}
         if depth > _DEEPEST:
             return {"$deeper": type(value).__name__}
         self._paths[id(value)] = path
+        self._kept.append(value)
+        if isinstance(value, Broken | Persistent):
+            value = _of_zodb(name_of(type(value)), value)
         return self._whole(value, path, depth + 1)
 
     def _whole(self, value: Any, path: str, depth: int) -> Any:

@@ -1,12 +1,16 @@
 """What opening a store does, and how it fails."""
 
+import contextlib
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import closing
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
@@ -26,7 +30,28 @@ from kiokupy.errors import (
     TargetError,
 )
 
-not_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+
+@pytest.fixture
+def open_folder():
+    """A folder that anybody may write to."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def unprivileged():
+    """Be nobody for a while, since root may read and write everything."""
+    was_root = os.geteuid() == 0
+    if was_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if was_root:
+            os.seteuid(0)
+
 
 
 def listing(folder):
@@ -189,22 +214,22 @@ def test_a_sqlite_database_that_cannot_be_opened_is_denied(tmp_path):
         kiokupy.connect(f"sqlite:///{tmp_path}")
 
 
-@not_root
 @pytest.mark.parametrize("target", ["file:path={}/closed/store", "dbi:SQLite:dbname={}/closed/store"])
-def test_a_folder_that_may_not_be_written_is_denied(tmp_path, target):
-    (tmp_path / "closed").mkdir(mode=0o500)
+@pytest.mark.parametrize("mode", [0o500, 0])
+def test_a_folder_that_may_not_be_written_is_denied(open_folder, target, mode):
+    with unprivileged():
+        (open_folder / "closed").mkdir(mode=mode)
+        with pytest.raises(StoreDenied):
+            kiokupy.connect(target.format(open_folder))
 
-    with pytest.raises(StoreDenied):
-        kiokupy.connect(target.format(tmp_path))
 
-
-@not_root
-def test_a_file_that_may_not_be_read_is_denied(file_place):
-    file_place.connect().close()
-    file_place.options["path"].chmod(0)
-
-    with pytest.raises(StoreDenied):
-        file_place.connect()
+def test_a_file_that_may_not_be_read_is_denied(open_folder):
+    path = open_folder / "store.fs"
+    with unprivileged():
+        kiokupy.connect("File", path=path).close()
+        path.chmod(0)
+        with pytest.raises(StoreDenied):
+            kiokupy.connect("File", path=path)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

@@ -32,8 +32,8 @@ class File:
 
     def open(self, *, create: bool, readonly: bool) -> Any:
         """Return a FileStorage; a new file can be read by its owner only, since sessions are secrets."""
-        self._check(create=create and not readonly)
         try:
+            self._check(create=create and not readonly)
             if not self.path.exists():
                 # Made here, not by FileStorage, for the mode; an empty file is a store with nothing in it.
                 os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
@@ -56,13 +56,9 @@ class File:
             if not create:
                 raise StoreNotFound(self.location)
             return
-        # FileStorage renames or truncates what it takes for a damaged store, so a file of another kind never gets
-        # there.
-        try:
-            with self.path.open("rb") as stream:
-                head = stream.read(len(_MAGIC))
-        except PermissionError as error:
-            raise StoreDenied(self.location, f"the file system refuses it ({error.strerror})") from error
+        # FileStorage renames or truncates what it takes for a damaged store: a file of another kind never gets there.
+        with self.path.open("rb") as stream:
+            head = stream.read(len(_MAGIC))
         if head and head != _MAGIC:
             raise StoreUnreadable(
                 self.location, "this is no FileStorage", fix="Give the path of a store, or of a file that is not there"

@@ -63,6 +63,16 @@ class SQLite:
 
     def history(self, *, create: bool) -> bool | None:
         """As the protocol in :mod:`kiokupy.backends.dbi` says."""
+        try:
+            return self._look(create)
+        except PermissionError as error:
+            raise StoreDenied(self.location, f"the file system refuses it ({error.strerror})") from error
+
+    def adapter(self, options: Options) -> Any:
+        """As the protocol in :mod:`kiokupy.backends.dbi` says."""
+        return _Adapter(str(self.folder), dict(self._pragmas), options=options)
+
+    def _look(self, create: bool) -> bool | None:
         if self.folder.exists() and not self.folder.is_dir():
             raise StoreUnreadable(
                 self.location,
@@ -75,19 +85,9 @@ class SQLite:
             )
         if not (self.folder / _MAIN).exists():
             if create:
-                self._make_private()
+                self.folder.mkdir(mode=0o700, exist_ok=True)
             return None
         return _history(self.folder / _MAIN, self.location)
-
-    def adapter(self, options: Options) -> Any:
-        """As the protocol in :mod:`kiokupy.backends.dbi` says."""
-        return _Adapter(str(self.folder), dict(self._pragmas), options=options)
-
-    def _make_private(self) -> None:
-        try:
-            self.folder.mkdir(mode=0o700, exist_ok=True)
-        except PermissionError as error:
-            raise StoreDenied(self.location, f"the file system refuses it ({error.strerror})") from error
 
 
 def _history(path: Path, location: str) -> bool | None:

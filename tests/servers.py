@@ -68,10 +68,10 @@ def wait_for_port(port, process, seconds=30):
 
 
 @contextlib.contextmanager
-def running(arguments, port, **environment):
-    """Run a Python module as a server until the block ends; it is killed then if it still runs."""
+def running(command, port, **environment):
+    """Run a server until the block ends; it is killed then if it still runs."""
     process = subprocess.Popen(
-        [sys.executable, "-m", *arguments],
+        command,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -89,6 +89,6 @@ def running(arguments, port, **environment):
 def new_zeo(folder):
     """Run a ZEO server on a new FileStorage, and give its URL."""
     port = free_port()
-    arguments = ["ZEO.runzeo", "-a", f"127.0.0.1:{port}", "-f", str(folder / "zeo.fs")]
-    with running(arguments, port):
+    command = [sys.executable, "-m", "ZEO.runzeo", "-a", f"127.0.0.1:{port}", "-f", str(folder / "zeo.fs")]
+    with running(command, port):
         yield f"zeo://127.0.0.1:{port}"

@@ -29,13 +29,18 @@
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterable
+from typing import Any
 
 from transaction.interfaces import TransientError
 
 
 class KiokuError(Exception):
     """The root of everything kiokupy raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:  # an error crosses to other processes with its evidence
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # in no stubs
 
 
 class TargetError(KiokuError, ValueError):
@@ -199,9 +204,10 @@ class NotLoadable(KiokuError):
 
     def __init__(self, class_name: str, *, id: str | None = None, reason: str = "") -> None:
         owner = f" (in the record of {id!r})" if id is not None else ""
+        allow = f"connect(..., allow_classes=[{class_name.rpartition(':')[2]}])"
         super().__init__(
-            f"{class_name}{owner} is not loaded: {reason or 'it is not in the type map'}. "
-            f"If it is yours, pass it: connect(..., allow_classes=[{class_name.rpartition(':')[2]}])"
+            f"{class_name}{owner} is not loaded: "
+            + (reason or f"it is not in the type map. If it is yours, pass it: {allow}")
         )
         self.class_name, self.id = class_name, id
 

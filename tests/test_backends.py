@@ -53,7 +53,6 @@ def unprivileged():
             os.seteuid(0)
 
 
-
 def listing(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
@@ -99,7 +98,9 @@ def test_an_empty_database_of_postgresql_is_no_store_and_stays_empty():
         with pytest.raises(StoreNotFound, match="there is no store here"):
             kiokupy.connect(url, create=0)
         with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'public'")
+            cursor.execute(
+                "SELECT count(*) FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'public'"
+            )
             assert cursor.fetchone() == (0,)
 
 

@@ -220,7 +220,11 @@ class TestObjects:
         account.owner, account.books, account.by_title = Book("Emma"), PersistentList([1, account]), OOBTree({"a": 1})
         account.plain = Pair(1, 2)
         manager.directory.store(account, id="account")
-        for key, value in {"list": PersistentList([1, 2]), "tree": OOBTree({"a": Book("x")}), "empty": Account()}.items():
+        for key, value in {
+            "list": PersistentList([1, 2]),
+            "tree": OOBTree({"a": Book("x")}),
+            "empty": Account(),
+        }.items():
             manager.directory.store(value, id=key)
         code = f"from kiokupy.cli.dump import main; main([{str(path)!r}, 'account', 'list', 'tree', 'empty'])"
         out = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -576,7 +580,9 @@ class TestBehaviour:
         assert message in err
         assert "Traceback" not in err
 
-    @pytest.mark.parametrize("arguments", [[], ["x", "--format", "xml"], ["x", "--limit", "-1"], ["x", "--limit", "many"]])
+    @pytest.mark.parametrize(
+        "arguments", [[], ["x", "--format", "xml"], ["x", "--limit", "-1"], ["x", "--limit", "many"]]
+    )
     def test_wrong_arguments_are_an_error_of_status_2(self, capsys, arguments):
         with pytest.raises(SystemExit) as caught:
             main(arguments)

@@ -173,8 +173,8 @@ class TestSessions:
         manager.directory.store(Book("Emma"), id="emma")
         manager.create()
 
-        assert [list(row)[0] for row in rows(dump()[1])] == ["session"]
-        assert [list(row)[0] for row in rows(dump("--all")[1])] == ["session", "object"]
+        assert [next(iter(row)) for row in rows(dump()[1])] == ["session"]
+        assert [next(iter(row)) for row in rows(dump("--all")[1])] == ["session", "object"]
 
     def test_limit(self, manager, dump):
         for _ in range(5):
@@ -188,7 +188,7 @@ class TestObjects:
     def test_an_object_is_shown_with_its_references(self, manager, dump):
         emma = Book("Emma")
         manager.directory.store(Book("Persuasion", before=emma), id="p")
-        status, out, _ = dump("p")
+        _, out, _ = dump("p")
         id = rows(out)[0]["references"][0]
 
         assert rows(out) == [
@@ -336,7 +336,7 @@ class TestHostility:
         payload = pickle.dumps(None)[:-2] + b"cos\nsystem\n(X" + len(f"touch {marker}").to_bytes(4, "little")
         payload += f"touch {marker}".encode() + b"tR."
         self.put(manager, Record("x:X", None, payload, (), VALUE))
-        status, out, _ = dump("evil")
+        _, out, _ = dump("evil")
 
         assert rows(out)[0]["content"] == {"$class": "os:system", "$args": [f"touch {marker}"]}
         assert not marker.exists()

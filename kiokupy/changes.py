@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from persistent import Persistent
 
@@ -11,7 +12,7 @@ from kiokupy import ghosts
 from kiokupy.database import Unit
 from kiokupy.drafts import Draft
 from kiokupy.entry import Entry, Record
-from kiokupy.errors import ConflictError
+from kiokupy.errors import ConflictError, KiokuError
 from kiokupy.live import LiveObjects
 
 
@@ -24,7 +25,10 @@ class Changes:
     def __init__(self, unit: Unit, live: LiveObjects, check_writable: Callable[[], None]) -> None:
         self._unit, self._live = unit, live
         self._inserted: set[str] = set()
-        self._deleted: dict[str, object] = {}
+        # What was known of objects before this transaction wrote or deleted them.
+        self._before: dict[str, Record] = {}
+        self._deleted: dict[str, tuple[object, Record | None]] = {}
+        self._buried: list[object] = []
         self._check_writable = check_writable
 
     def write(self, draft: Draft) -> None:
@@ -36,23 +40,30 @@ class Changes:
         updates = [
             (key, self._merged(key, record))
             for key, record in draft.records.items()
-            if key not in draft.new and _content(record) != _content(self._live.record(key))
+            if key not in draft.new and self._differs(key, record)
         ]
         if updates or draft.new:
             self._check_writable()
         for key, record in updates:
+            before = self._live.record(key)
+            if before is not None and key not in self._inserted:
+                self._before.setdefault(key, before)
             self._live.entries[key].record = record
             self._live.enter(key, self._live.peek(key), record)
         for key, obj in draft.new.items():
             self._insert(key, obj, draft.records[key])
 
     def delete(self, key: str) -> None:
-        """Take an entry out of the store. Its object, if it is live, is loaded first and stays usable."""
+        """Take an entry out of the store. A live object is loaded first, if it can be, and stays usable."""
         obj = self._live.peek(key)
         if obj is not None:
-            ghosts.load(obj)
+            with suppress(KiokuError):
+                ghosts.load(obj)
+            if key not in self._inserted:
+                self._deleted[key] = obj, self._before.pop(key, None) or self._live.record(key)
             self._live.bury(key)
-            self._deleted[key] = obj
+            self._buried.append(obj)
+        self._inserted.discard(key)
         self.set_root(key, False)
         del self._live.entries[key]
 
@@ -74,8 +85,7 @@ class Changes:
 
     def settle(self) -> None:
         """After a commit: nothing is left to undo, and what others changed is loaded anew when it is touched."""
-        self._inserted.clear()
-        self._deleted.clear()
+        self._clear()
         for key, _ in self._live.loaded():
             entry = self._live.entries.get(key)
             if entry is None:
@@ -85,20 +95,37 @@ class Changes:
 
     def undo(self) -> None:
         """After an abort: objects and what is known of them are as the store has them."""
-        for key in self._inserted:
-            if self._live.peek(key) is not None:
-                self._live.leave(key)
-        for key, obj in self._deleted.items():
-            self._live.unearth(obj)
-            if key in self._live.entries:
-                self._live.enter(key, obj, self._live.entries[key].record)
-        self._inserted.clear()
-        self._deleted.clear()
+        self.forget()
         for key, _ in self._live.loaded():
             if key in self._live.entries:
                 self._live.reset(key)
             else:
                 self._live.bury(key)
+
+    def forget(self) -> None:
+        """Let what is known of objects be as before this transaction; the objects stay as they are."""
+        for key in self._inserted:
+            self._live.leave(key)
+        for obj in self._buried:
+            self._live.unearth(obj)
+        for key, (obj, record) in self._deleted.items():
+            self._live.enter(key, obj, record)
+        for key, record in self._before.items():
+            self._live.enter(key, self._live.peek(key), record)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._inserted.clear()
+        self._before.clear()
+        self._deleted.clear()
+        self._buried.clear()
+
+    def _differs(self, key: str, record: Record) -> bool:
+        """Tell whether an object changed: whether its record is neither the known one nor what that one reloads to."""
+        known = self._live.record(key)
+        if known is None or _content(record) == _content(known):
+            return known is None
+        return _content(record) != _content(self._live.reread(known))
 
     def _merged(self, key: str, record: Record) -> Record:
         """Return the record to write: the new one, with the root flag that the store has."""

@@ -10,8 +10,10 @@ import copyreg
 import enum
 import io
 import pickle
+import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from persistent import Persistent
@@ -19,7 +21,7 @@ from persistent import Persistent
 from kiokupy import entry as stored
 from kiokupy import ghosts, paths
 from kiokupy.entry import Record
-from kiokupy.errors import NotStorable
+from kiokupy.errors import KiokuError, NotStorable
 from kiokupy.typemap import Keep, Rule, TypeMap, name_of
 
 #: Answers the id under which an object is (or from now on will be) kept, or ``None`` to keep it inside its holder.
@@ -76,12 +78,13 @@ class Collapser:
         rule = self._rule(obj, cls)
         if isinstance(obj, Persistent):
             return Record(name_of(cls), None, obj, (), stored.STORED_ITSELF)
-        if rule.collapse is not None:
-            head, state, flags = None, rule.collapse(obj), stored.PAIR
-        elif cls in CONTAINERS:
-            head, state, flags = None, obj, stored.VALUE
-        else:
-            head, state, flags = _take_apart(obj, rule)
+        with _refusing(lambda: obj):
+            if rule.collapse is not None:
+                head, state, flags = None, rule.collapse(obj), stored.PAIR
+            elif cls in CONTAINERS:
+                head, state, flags = None, obj, stored.VALUE
+            else:
+                head, state, flags = _take_apart(obj, rule)
         head_bytes = None if head is None else self.dump(head, refs, obj)
         return Record(name_of(cls), head_bytes, self.dump(state, refs, obj), tuple(refs), flags)
 
@@ -92,11 +95,8 @@ class Collapser:
         return buffer.getvalue()
 
     def _run(self, pickler: _Pickler, value: object, owner: object) -> None:
-        try:
+        with _refusing(lambda: pickler.last if pickler.last is not None else owner):
             pickler.dump(value)
-        except (TypeError, AttributeError, ValueError, pickle.PicklingError, RecursionError) as error:
-            culprit = pickler.last if pickler.last is not None else owner
-            raise Refusal(culprit, f"it cannot be pickled ({error})", _LEAVE_OUT) from error
 
     def inspect(self, obj: Persistent) -> list[Persistent]:
         """Check what a Persistent object holds, which ZODB will pickle, and return the Persistent objects it refers to.
@@ -104,7 +104,9 @@ class Collapser:
         :raises Refusal: it holds something that cannot be stored.
         """
         inspector = _Inspector(self)
-        self._run(inspector, obj.__getstate__(), obj)
+        with _refusing(lambda: obj):
+            state = obj.__getstate__()
+        self._run(inspector, state, obj)
         return inspector.held
 
     def _rule(self, obj: object, cls: type) -> Rule:
@@ -127,9 +129,20 @@ _LONGEST_REDUCTION = 5  # a sixth element is a function that sets the state
 _LEAVE_OUT = "Leave it out of the object's state with __getstate__"
 
 
+@contextmanager
+def _refusing(culprit: Callable[[], object]) -> Iterator[None]:
+    """Turn what pickling raises into a refusal of the culprit."""
+    try:
+        yield
+    except KiokuError:
+        raise
+    except (TypeError, AttributeError, ValueError, pickle.PicklingError, RecursionError) as error:
+        raise Refusal(culprit(), f"it cannot be pickled ({error})", _LEAVE_OUT) from error
+
+
 def _not_allowed(obj: object, cls: type) -> Refusal:
-    heap_type = bool(cls.__flags__ & 1 << 9)  # Py_TPFLAGS_HEAPTYPE: defined by a class statement
-    if isinstance(obj, _HOPELESS) or not heap_type:
+    heap_type = bool(cls.__flags__ & 1 << 9)  # Py_TPFLAGS_HEAPTYPE: defined by a class statement, or like one
+    if isinstance(obj, _HOPELESS) or not heap_type or cls.__module__ in sys.builtin_module_names:
         return Refusal(obj, fix=_LEAVE_OUT)
     return Refusal(obj, fix=f"To allow it: connect(..., allow_classes=[{cls.__name__}])")
 
@@ -172,6 +185,16 @@ def _head(obj: object, func: object, args: Any) -> tuple[int, object]:
 _GIVE_PAIR = "Give its class a Rule with a collapse/expand pair"
 
 
+def reducer_for(rule: Rule) -> Callable[[Any], tuple[Any, ...]] | None:
+    """Return what reduces the intrinsic objects of a rule's class where their own way of it will not do."""
+    cls, collapse = rule.cls, rule.collapse
+    if collapse is not None:
+        return lambda obj: (stored.restore, (name_of(cls), collapse(obj)))
+    if issubclass(cls, enum.Enum):  # its own way differs between Python versions
+        return lambda obj: (cls, (obj.value,))
+    return None
+
+
 class _Pickler(pickle.Pickler):
     """Pickles one object's state; see the module's docstring."""
 
@@ -196,12 +219,9 @@ class _Pickler(pickle.Pickler):
             if id is not None:
                 position = self._refs.setdefault(id, len(self._refs))
                 return stored.ref, (position, name_of(cls))
-        if rule.collapse is not None:
-            return stored.restore, (name_of(cls), rule.collapse(obj))
         self.last = obj
-        if issubclass(cls, enum.Enum):  # its own way of reducing differs between Python versions
-            return cls, (obj.value,)
-        return NotImplemented
+        reducer = reducer_for(rule)
+        return NotImplemented if reducer is None else reducer(obj)
 
     def _class(self, cls: type) -> Any:
         if self._rule_for(cls) is None:
@@ -219,6 +239,8 @@ class _Inspector(_Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         """Note Persistent objects, which ZODB follows by itself; treat the rest as in any record."""
+        if isinstance(obj, stored.Entry):  # in a bucket of our own tree, which ZODB reports as changed
+            return stored.ref, (0, "")
         if isinstance(obj, Persistent):
             if self._rule_for(type(obj)) is None:
                 raise _not_allowed(obj, type(obj))

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, ClassVar
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import transaction
 from BTrees.OOBTree import OOBTree, OOTreeSet
-from persistent import Persistent
 from persistent.mapping import PersistentMapping
 from transaction.interfaces import TransientError
-from ZODB import DB
-from ZODB.Connection import Connection
 from ZODB.POSException import POSError, POSKeyError, ReadOnlyError, StateLoadError, StorageError
-from ZODB.serialize import ObjectReader, ObjectWriter
 from ZODB.utils import z64
 
 from kiokupy import entry
+from kiokupy.connection import GraphConnection, GraphDB
 from kiokupy.errors import (
     ConflictError,
     KiokuError,
-    ScopeClosed,
     StoreError,
     StoreNotFound,
     StoreReadOnly,
@@ -29,87 +25,13 @@ from kiokupy.errors import (
     StoreUnreachable,
     StoreUnreadable,
 )
-from kiokupy.typemap import name_of
 
 #: Answers the class that a record of the database names, or raises NotLoadable.
 FindClass = Callable[[str, str], Any]
 
 _OURS = {(cls.__module__, cls.__qualname__): cls for cls in (entry.Entry, entry.EntryTree)}
+_RESTORE = (entry.restore.__module__, entry.restore.__qualname__)
 _ATTEMPTS = 10
-
-# In a Persistent object's record a reference to a first-class plain object looks like ZODB's weak reference into
-# another database, since packing, conflict resolution and export know that form and leave it alone.
-_MARK = "kiokupy "
-
-
-class Graph:
-    """What a connection asks of the scope that uses it; a connection without one stores no references."""
-
-    def id_of(self, obj: object) -> str | None:
-        """Return the id of a first-class plain object that a Persistent object holds."""
-
-    def resolve(self, key: str, class_name: str) -> object:
-        """Return the object of an id that a Persistent object's record refers to."""
-
-
-class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotations
-    """A connection whose Persistent objects may hold first-class plain objects."""
-
-    graph: Graph = Graph()
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._reader = _Reader(self, self._cache, self._db.classFactory)
-
-    def _store_objects(self, writer: Any, transaction: Any) -> None:
-        for obj in writer:
-            ours = isinstance(obj, entry.Entry | entry.EntryTree)
-            super()._store_objects((ObjectWriter if ours else _Writer)(obj), transaction)
-
-    def setstate(self, obj: Any) -> None:
-        """Load an object's state; of an object from before :meth:`forget` it is refused."""
-        self._check_present(obj)
-        super().setstate(obj)
-
-    def register(self, obj: Any) -> None:
-        """Note a change; of an object from before :meth:`forget` it is refused."""
-        if obj._p_oid not in self._added:
-            self._check_present(obj)
-        super().register(obj)
-
-    def _check_present(self, obj: Any) -> None:
-        if self._cache.get(obj._p_oid) is not obj and obj._p_oid not in self._pre_cache:
-            raise ScopeClosed(f"a {name_of(type(obj))}")
-
-    def forget(self) -> None:
-        """Part from all objects this connection gave out, so that its next user does not share them."""
-        self._resetCache()
-
-    def changed_objects(self) -> list[Persistent]:
-        """Return the application's Persistent objects that this transaction changed."""
-        return [obj for obj in self._registered_objects if not isinstance(obj, entry.Entry | entry.EntryTree)]
-
-
-class _Writer(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
-    def persistent_id(self, obj: Any) -> Any:
-        if not isinstance(obj, Persistent | type):
-            key = self._jar.graph.id_of(obj)
-            if key is not None:
-                return ["w", (key.encode(), _MARK + name_of(type(obj)))]
-        return super().persistent_id(obj)
-
-
-class _Reader(ObjectReader):  # type: ignore[misc]  # ZODB has no annotations
-    def _load_reference(self, key: bytes, database: str | None = None) -> object:
-        if database is None or not database.startswith(_MARK):
-            return self.load_persistent_weakref(key, database)
-        return self._conn.graph.resolve(bytes(key).decode(), database[len(_MARK) :])
-
-    loaders: ClassVar[dict[str, Any]] = {**ObjectReader.loaders, "w": _load_reference}
-
-
-class _GraphDB(DB):  # type: ignore[misc]  # ZODB has no annotations
-    klass = GraphConnection
 
 
 class Database:
@@ -133,16 +55,17 @@ class Database:
         cache_size: int,
     ) -> None:
         self.location, self.readonly = location, readonly
-        self._find_class = find_class
+        self._find_class, self._closed = find_class, False
         create = create and not readonly
         opened = storage
         try:
             with self.translated():
                 if not create and not _has_root(storage):
                     raise StoreNotFound(location)
-                self._db = opened = _GraphDB(
+                self._db = opened = GraphDB(
                     storage, pool_size=64, cache_size=cache_size, class_factory=self._class_factory
                 )
+            self._db.translated = self.translated
             self._prepare(create)
         except BaseException:
             opened.close()
@@ -154,12 +77,18 @@ class Database:
             return Unit(self)
 
     def connection(self, manager: Any) -> GraphConnection:
-        """Return a pooled connection under a transaction manager."""
+        """Return a pooled connection under a transaction manager.
+
+        :raises StoreError: the database was closed.
+        """
+        if self._closed:
+            raise StoreError(self.location, "the directory was closed", fix="Open it again with connect()")
         connection: GraphConnection = self._db.open(manager)
         return connection
 
     def close(self) -> None:
-        """Close every connection and the storage."""
+        """Close every connection and the storage; closing twice is fine."""
+        self._closed = True
         self._db.close()
 
     @contextmanager
@@ -186,22 +115,24 @@ class Database:
             raise StoreError(self.location, f"the storage failed ({error})") from error
 
     def _class_factory(self, connection: Any, module: str, name: str) -> Any:
+        if (module, name) == _RESTORE:
+            return connection.graph.restore
         return _OURS.get((module, name)) or self._find_class(module, name)
 
     def _prepare(self, create: bool) -> None:
-        for attempt in range(1, _ATTEMPTS + 1):
-            with self.open() as unit:
-                try:
-                    if self._is_ready(unit):
-                        return
-                    if not create:
-                        raise StoreNotFound(self.location)
-                    unit.connection.root()["kiokupy"] = _new_root()
-                    unit.commit()
-                    return
-                except ConflictError:  # another process makes the same record at the same time
-                    if attempt == _ATTEMPTS:
-                        raise
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(ConflictError):  # another process makes the same record at the same time
+                return self._prepare_once(create)
+        return self._prepare_once(create)
+
+    def _prepare_once(self, create: bool) -> None:
+        with self.open() as unit:
+            if self._is_ready(unit):
+                return
+            if not create:
+                raise StoreNotFound(self.location)
+            unit.connection.root()["kiokupy"] = _new_root()
+            unit.commit()
 
     def _is_ready(self, unit: Unit) -> bool:
         root = unit.connection.root().get("kiokupy")

@@ -25,6 +25,7 @@ class Draft:
         self._known, self._deep, self._grow = known, deep, grow
         self._collapser = Collapser(typemap, self._id_of)
         self._queue: list[tuple[str, object]] = []
+        self._unchecked: list[Persistent] = []
         self._new_ids: dict[int, str] = {}
         #: New objects by id; they stay alive with the draft.
         self.new: dict[str, object] = {}
@@ -42,6 +43,10 @@ class Draft:
         if key not in self.records and not ghosts.is_ghost(obj):
             self._queue.append((key, obj))
 
+    def check(self, obj: Persistent) -> None:
+        """Take in the plain objects that a changed Persistent object holds; it writes itself."""
+        self._unchecked.append(obj)
+
     def run(self, root: object, *, name: str = "") -> None:
         """Collapse all that was taken in and all that it reaches.
 
@@ -50,24 +55,28 @@ class Draft:
         :raises NotStored: something reached is unknown, and ``grow`` is off.
         """
         try:
+            while self._unchecked:
+                self._inspect(self._unchecked.pop())
             while self._queue:
                 key, obj = self._queue.pop()
                 if key not in self.records:
                     self.records[key] = self._collapser.collapse(obj)
                     if isinstance(obj, Persistent) and obj._p_jar is None:
-                        self.inspect(obj)
+                        self._inspect(obj)
         except Refusal as refusal:
             raise refusal.error(root, name) from refusal.__cause__
         except _Unknown as unknown:
             culprit = unknown.args[0]
             raise NotStored(culprit, path=paths.find(root, culprit, name=name)) from None
 
-    def inspect(self, obj: Persistent) -> None:
+    def _inspect(self, obj: Persistent) -> None:
         """Check a Persistent object and the new Persistent objects it reaches; take in the plain ones they hold."""
         queue, seen = [obj], {id(obj)}
         while queue:
             for held in self._collapser.inspect(queue.pop()):
-                if held._p_jar is None and id(held) not in seen:
+                if held._p_jar is not None:
+                    self._known(held)  # raises for one from a scope that has ended
+                elif id(held) not in seen:
                     seen.add(id(held))
                     queue.append(held)
 

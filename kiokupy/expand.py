@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kiokupy import entry as stored
 from kiokupy import ghosts
 from kiokupy.entry import Record
-from kiokupy.errors import NotLoadable
+from kiokupy.errors import KiokuError, NotLoadable
 from kiokupy.typemap import TypeMap
 
 #: Gives the live object of an id, which the record being expanded expects to be of the named class.
@@ -51,6 +52,18 @@ class Expander:
         assert isinstance(record.state, bytes)
         return self.load(record.state, record.refs)
 
+    def parts(self, record: Record) -> tuple[Any, Any]:
+        """Return head and state, unpickled, as the state of an object that was loaded from the record would be."""
+        head = None if record.head is None else self.load(record.head, record.refs)
+        assert isinstance(record.state, bytes)
+        state = self.load(record.state, record.refs)
+        own_way = hasattr(self.typemap.class_named(record.class_name), "__setstate__")
+        if own_way or record.flags & (stored.PAIR | stored.VALUE):
+            return head, state
+        if record.flags & stored.ITEMS:
+            return head, (_interned(state[0]), *state[1:])
+        return head, _interned(state)
+
     def fill(self, obj: Any, state: Any, flags: int) -> None:
         """Give a shell its state."""
         items = pairs = None
@@ -86,6 +99,18 @@ class Expander:
         return rule.expand(data)
 
 
+@contextmanager
+def explained(key: str, record: Record) -> Iterator[None]:
+    """Turn what an application's class raises while it is given its state into an error that names the object."""
+    try:
+        yield
+    except KiokuError:
+        raise
+    except Exception as error:
+        reason = f"its state does not fit its class ({error!r})"
+        raise NotLoadable(record.class_name, id=key, reason=reason) from error
+
+
 class _Unpickler(pickle.Unpickler):
     def __init__(self, buffer: io.BytesIO, expander: Expander, refs: tuple[str, ...]) -> None:
         super().__init__(buffer)
@@ -110,13 +135,9 @@ def _set_state(obj: Any, state: Any) -> None:
     if set_state is not None:
         set_state(state)
         return
-    slots = None
-    if isinstance(state, tuple):
-        state, slots = state
+    state, slots = _interned(state) if isinstance(state, tuple) else (_interned(state), None)
     if state:
-        attributes = obj.__dict__
-        for name, value in state.items():
-            attributes[sys.intern(name) if type(name) is str else name] = value
+        obj.__dict__.update(state)
     if slots:
         known = set(ghosts.slots_of(type(obj)))
         for name, value in slots.items():
@@ -124,3 +145,13 @@ def _set_state(obj: Any, state: Any) -> None:
                 object.__setattr__(obj, name, value)
             else:  # the class had a slot of that name once
                 obj.__dict__[name] = value
+
+
+def _interned(state: Any) -> Any:
+    """Return a state with the very names of attributes that the interpreter uses."""
+    if isinstance(state, dict):
+        return {sys.intern(name) if type(name) is str else name: value for name, value in state.items()}
+    if isinstance(state, tuple):
+        attributes, slots = state
+        return _interned(attributes), _interned(slots)
+    return state

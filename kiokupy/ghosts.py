@@ -2,7 +2,7 @@
 
 A ghost is an instance of an empty subclass of its real class. The first touch of an attribute loads it: the object then
 *is* of its real class (``__class__`` is assigned), keeps its identity, and costs nothing more than any other object.
-Inherited special methods written in Python load by themselves, since they touch attributes of ``self``.
+Special methods, which Python looks up on the class, load it too: one that asks for ``type(self)`` sees the real class.
 
 Only plain classes can be ghosts: made by ``object.__new__``, without pickle methods of their own. Objects of other
 classes are loaded at once.
@@ -10,7 +10,9 @@ classes are loaded at once.
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from kiokupy.errors import ScopeClosed
@@ -43,10 +45,6 @@ class Ghost:
         load(self)
         delattr(self, name)
 
-    def __reduce_ex__(self, protocol: Any) -> Any:  # copy and pickle look it up on the type
-        load(self)
-        return self.__reduce_ex__(protocol)
-
     def __del__(self) -> None:
         """Leave the real class's finalizer alone: there is nothing yet that it could finalize."""
 
@@ -60,8 +58,9 @@ class _Quiet:
         pass
 
 
-class _QuietWithDict(_Quiet):
-    pass
+def _quiet_mro(cls: type) -> list[type]:
+    first, *rest = type.mro(cls)
+    return [first, _Quiet, *rest]
 
 
 def ghost_class(rule: Rule) -> type | None:
@@ -70,30 +69,57 @@ def ghost_class(rule: Rule) -> type | None:
     if not rule.plain:
         return None
     if cls not in _ghost_classes:
-        _ghost_classes[cls] = made = _derive(cls)
-        if made is not None:
+        made = _derive(cls)
+        if made is not None:  # first, since another thread takes what it finds in _ghost_classes
             _real_classes[made] = cls
+        _ghost_classes[cls] = made
     return _ghost_classes[cls]
 
 
 def _derive(cls: type) -> type | None:
-    # Which base a class without slots of its own is laid out after is CPython's choice; a probe tells.
-    customized = hasattr(cls.__init_subclass__, "__func__")
-    for bases in [(_Quiet, cls), (_QuietWithDict, cls)] if customized else [(cls,)]:
-        try:
-            made = _make_class(cls, bases)
-            object.__setattr__(object.__new__(made), "__class__", cls)
-        except TypeError:  # a layout of its own, or a base that allows no subclass
-            continue
-        return made
-    return None
+    try:
+        made = _make_class(cls)
+        probe: object = object.__new__(made)
+        object.__setattr__(probe, "__class__", cls)
+        object.__setattr__(probe, "__class__", made)  # the real class may have a finalizer
+    except TypeError:  # a layout of its own, or a base that allows no subclass
+        return None
+    return made
 
 
-def _make_class(cls: type, bases: tuple[type, ...]) -> type:
-    namespace = {name: value for name, value in vars(Ghost).items() if callable(value)}
+def _make_class(cls: type) -> type:
+    namespace: dict[str, Any] = {name: _loading(name) for name in _special_methods(cls)}
+    namespace.setdefault("__hash__", cls.__hash__)  # defining __eq__ alone would make it None
+    namespace |= {name: value for name, value in vars(Ghost).items() if callable(value)}
     namespace |= {"__slots__": (), "__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    meta: Any = type(cls)
+    if hasattr(cls.__init_subclass__, "__func__"):  # as a base _Quiet might decide the layout, in the MRO it does not
+        meta = type.__new__(type(meta), meta.__name__, (meta,), {"mro": _quiet_mro})
     # type.__new__ itself: a metaclass may do anything when a class is made, and this one is nobody's business.
-    return type.__new__(type(cls), cls.__name__, bases, namespace)
+    made: type = type.__new__(meta, cls.__name__, (cls,), namespace)
+    return made
+
+
+#: Called on classes or on objects under construction, or, as ``__getattr__``, after ``Ghost.__getattribute__``.
+_NOT_TOUCHING = frozenset({"__new__", "__init__", "__getattr__", "__init_subclass__", "__class_getitem__"})
+
+
+def _special_methods(cls: type) -> set[str]:
+    return {
+        name
+        for base in cls.__mro__[:-1]
+        for name, value in vars(base).items()
+        if name[:2] == name[-2:] == "__" and isinstance(value, FunctionType) and name not in _NOT_TOUCHING
+    }
+
+
+def _loading(name: str) -> Callable[..., Any]:
+    def touch(self: object, *args: Any, **kwargs: Any) -> Any:
+        for obj in (self, *args):  # an __eq__ may compare the types of both
+            load(obj)
+        return getattr(type(self), name)(self, *args, **kwargs)
+
+    return touch
 
 
 def is_ghost(obj: object) -> bool:
@@ -105,6 +131,12 @@ def real_class(obj: object) -> type:
     """Return the class an object has once it is loaded; never loads it."""
     cls = type(obj)
     return _real_classes.get(cls, cls)
+
+
+def has_own_hash(cls: type) -> bool:
+    """Tell whether an object's hash may need its state."""
+    own: object = cls.__hash__
+    return own is not None and own is not object.__hash__
 
 
 def make(cls: type) -> object:
@@ -136,10 +168,13 @@ def load(ghost: object) -> None:
     loader(key, ghost)
 
 
-def awaken(ghost: object) -> None:
-    """Turn a ghost into an empty object of its real class, for the expander to fill."""
+def awaken(ghost: object, cls: type) -> None:
+    """Turn a ghost into an empty object of a class, its real one as a rule, for the expander to fill.
+
+    :raises TypeError: the objects of that class have another layout than the ghost.
+    """
+    object.__setattr__(ghost, "__class__", cls)
     unregister(ghost)
-    object.__setattr__(ghost, "__class__", real_class(ghost))
 
 
 def hollow(obj: object, ghost_cls: type) -> None:
@@ -150,9 +185,8 @@ def hollow(obj: object, ghost_cls: type) -> None:
 
 def empty(obj: object) -> None:
     """Take every attribute and item from an object."""
-    for builtin in (dict, list, set):
-        if isinstance(obj, builtin):
-            builtin.clear(obj)  # type: ignore[arg-type]  # the loop pairs each type with its own clear
+    for builtin, _ in _builtins_of(obj):
+        builtin.clear(obj)
     state = getattr(obj, "__dict__", None)
     if state is not None:
         state.clear()
@@ -161,6 +195,36 @@ def empty(obj: object) -> None:
             object.__delattr__(obj, slot)
         except AttributeError:  # a slot that is not set
             continue
+
+
+def transplant(source: Any, target: Any) -> None:
+    """Let an object have the attributes and items of another one of its class, and no others."""
+    empty(target)
+    for _, fill in _builtins_of(target):
+        fill(target, source)
+    target_state = getattr(target, "__dict__", None)
+    if target_state is not None:
+        target_state.update(source.__dict__)
+    for slot in slots_of(type(target)):
+        try:
+            object.__setattr__(target, slot, object.__getattribute__(source, slot))
+        except AttributeError:  # a slot that is not set
+            continue
+
+
+def _builtins_of(obj: object) -> list[tuple[Any, Callable[[Any, Any], Any]]]:
+    """Return the builtin container that an object extends, if any, and what fills it; past any overrides."""
+    return [pair for pair in _BUILTINS if isinstance(obj, pair[0])][:1]
+
+
+# OrderedDict before dict: its order is lost on dict.clear().
+_BUILTINS: list[tuple[Any, Callable[[Any, Any], Any]]] = [
+    (OrderedDict, OrderedDict.update),
+    (dict, dict.update),
+    (list, list.extend),
+    (set, set.update),
+    (deque, deque.extend),
+]
 
 
 def slots_of(cls: type) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from types import FunctionType, ModuleType
 
 from kiokupy.ghosts import is_ghost, slots_of
 
@@ -32,7 +33,8 @@ def find(root: object, wanted: object, *, name: str = "") -> str:
 
 
 def _children(owner: object) -> Iterator[tuple[object, str]]:
-    if not is_ghost(owner) and not isinstance(owner, type):
+    # Beyond a class, a module or a function lies the whole program.
+    if not is_ghost(owner) and not isinstance(owner, type | ModuleType | FunctionType):
         yield from _items(owner)
         yield from _attributes(owner)
 
@@ -52,7 +54,9 @@ def _items(owner: object) -> Iterator[tuple[object, str]]:
 
 
 def _attributes(owner: object) -> Iterator[tuple[object, str]]:
-    for attribute in (*getattr(owner, "__dict__", ()), *slots_of(type(owner))):
+    for attribute, value in getattr(owner, "__dict__", {}).items():  # not getattr: a property may have the name
+        yield value, f".{attribute}"
+    for attribute in slots_of(type(owner)):
         try:
             yield object.__getattribute__(owner, attribute), f".{attribute}"
         except AttributeError:  # an unset slot

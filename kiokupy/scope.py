@@ -49,9 +49,10 @@ class Scope:
         :raises DuplicateId: also if the object is in the store already.
         """
         self._check_open("insert()")
-        known = self._live.id_of(obj)
-        if known is not None and self._live.peek(known) is obj:
-            raise DuplicateId(known, problem=f"this object is in the store already, as {known!r}. Use store()")
+        with self._live.adopting():
+            known = self._live.known_id(obj)
+            if known is not None:
+                raise DuplicateId(known, problem=f"this object is in the store already, as {known!r}. Use store()")
         return self._put(obj, id, root=root, deep=False)
 
     def update(self, *objects: object) -> None:
@@ -61,11 +62,12 @@ class Scope:
         :raises NotStorable: as for :meth:`store`.
         """
         self._check_writable("update()")
-        draft = self._draft(deep=False, grow=False)
-        for obj in objects:
-            draft.revisit(self._known(obj), obj)
-            draft.run(obj)
-        self._write(draft)
+        with self._live.adopting():
+            draft = Draft(self._typemap, self._live.id_of, deep=False, grow=False)
+            for obj in objects:
+                draft.revisit(self._known(obj), obj)
+                draft.run(obj)
+            self._write(draft)
 
     def delete(self, *objects_or_ids: object) -> None:
         """Take objects out of the store. What refers to them is left as it is.
@@ -74,8 +76,8 @@ class Scope:
         :raises NotStored: an object has no id here; then nothing is deleted.
         """
         self._check_writable("delete()")
-        keys = dict.fromkeys(self._key(item) for item in objects_or_ids)
-        with self._unit.database.translated():
+        with self._unit.database.translated(), self._live.adopting():
+            keys = dict.fromkeys(self._key(item) for item in objects_or_ids)
             for key in keys:
                 if key not in self._live.entries:
                     raise NotFound(key)
@@ -116,8 +118,7 @@ class Scope:
     def object_to_id(self, obj: object) -> str | None:
         """Return the id of a live object, or ``None``; the store is not asked."""
         self._check_open("object_to_id()")
-        key = self._live.id_of(obj)
-        return key if key is not None and self._live.peek(key) is obj else None
+        return self._live.live_id(obj)
 
     def id_to_object(self, id: str) -> Any:
         """Return the live object of an id, or ``None``; the store is not asked."""
@@ -169,6 +170,7 @@ class Scope:
         """End the scope; what was not committed is dropped. Closing twice is fine."""
         if self._open:
             self._open = False
+            self._changes.forget()
             self._live.depart()
             self._unit.close()
 
@@ -177,37 +179,35 @@ class Scope:
 
     def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
         try:
-            if kind is None and not self._readonly:
+            if kind is None and self._open and not self._readonly:
                 self.commit()
         finally:
             self.close()
 
     def _put(self, obj: object, id: str | None, *, root: bool, deep: bool) -> str:
         self._check_writable("store()")
-        draft = self._draft(deep=deep, grow=True)
-        self._live.unearth(obj)
-        key = self._live.id_of(obj)
+        # A deleted object is not known any more, so that it goes in again as a new one.
+        draft = Draft(self._typemap, self._live.known_id, deep=deep, grow=True)
+        with self._live.adopting():
+            key = self._take_in(draft, obj, None if id is None else object_ids.check(id))
+            draft.run(obj, name=id or "")
+            self._write(draft)
+        if root:
+            self._changes.set_root(key, True)
+        return key
+
+    def _take_in(self, draft: Draft, obj: object, id: str | None) -> str:
+        key = self._live.known_id(obj)
         if key is None:
-            key = object_ids.fresh() if id is None else self._free(id)
+            key = object_ids.fresh() if id is None else id
+            if self.exists(key):
+                raise DuplicateId(key)
             draft.add(key, obj)
         elif id is not None and id != key:
             raise DuplicateId(key, problem=f"this object is in the store already, as {key!r}, not as {id!r}")
         else:
             draft.revisit(key, obj)
-        draft.run(obj, name=id or "")
-        self._write(draft)
-        if root:
-            self._changes.set_root(key, True)
         return key
-
-    def _free(self, id: str) -> str:
-        key = object_ids.check(id)
-        if self.exists(key):
-            raise DuplicateId(key)
-        return key
-
-    def _draft(self, *, deep: bool, grow: bool) -> Draft:
-        return Draft(self._typemap, self._live.id_of, deep=deep, grow=grow)
 
     def _write(self, draft: Draft) -> None:
         with self._unit.database.translated():
@@ -215,18 +215,19 @@ class Scope:
 
     def _flush(self) -> None:
         """Write every live object that changed, and the new ones that they reach."""
-        draft = self._draft(deep=False, grow=True)
+        draft = Draft(self._typemap, self._live.id_of, deep=False, grow=True)
         for key, obj in self._live.loaded():
             draft.revisit(key, obj)
             draft.run(obj)
         for obj in self._unit.connection.changed_objects():
-            draft.inspect(obj)
+            self._check_writable()
+            draft.check(obj)
             draft.run(obj)
         self._write(draft)
 
     def _known(self, obj: object) -> str:
-        key = self._live.id_of(obj)
-        if key is None or self._live.peek(key) is not obj:
+        key = self._live.known_id(obj)
+        if key is None:
             raise NotStored(obj)
         return key
 

@@ -101,7 +101,9 @@ class TypeMap:
     """
 
     def __init__(self, allowed: Iterable[Allowed] = ()) -> None:
-        self._rules: dict[type, Rule | None] = {}
+        self._rules: dict[type, Rule] = {}
+        # What follows from the rules and prefixes; forgotten whenever one is added.
+        self._derived: dict[type, Rule | None] = {}
         self._inherited: list[Rule] = []
         self._names: dict[tuple[str, str], Any] = {}
         self._prefixes: list[str] = []
@@ -118,7 +120,7 @@ class TypeMap:
             self._add(_default_rule(item))
         elif isinstance(item, str) and item.strip(" ."):
             self._prefixes.append(item.rstrip("."))
-            self._rules = {cls: rule for cls, rule in self._rules.items() if rule is not None}
+            self._derived = {}
         else:
             raise TargetError(
                 f"the type map cannot allow {item!r}",
@@ -128,10 +130,13 @@ class TypeMap:
 
     def rule_for(self, cls: type) -> Rule | None:
         """Return the rule for objects of exactly ``cls``; ``None`` means they are refused."""
+        rule = self._rules.get(cls)
+        if rule is not None:
+            return rule
         try:
-            return self._rules[cls]
+            return self._derived[cls]
         except KeyError:
-            rule = self._rules[cls] = self._derive(cls)
+            rule = self._derived[cls] = self._derive(cls)
             return rule
 
     def find(self, module: str, qualname: str) -> Any:
@@ -155,7 +160,7 @@ class TypeMap:
         self._rules[rule.cls] = rule
         if rule.subclasses:
             self._inherited.append(rule)
-            self._rules = {cls: known for cls, known in self._rules.items() if known is not None}
+            self._derived = {}
         for name in (name_of(rule.cls), *rule.aliases):
             module, _, qualname = name.partition(":")
             self._names[module, qualname] = rule.cls

@@ -3,9 +3,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import servers
 
 import kiokupy
-import servers
 
 
 @dataclass

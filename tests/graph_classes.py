@@ -41,7 +41,7 @@ class PrivateSlots:
 
 
 class OneSlot:
-    __slots__ = "only"
+    __slots__ = "only"  # noqa: PLC0205  # a string is allowed, so it is tested
 
     def __init__(self, only: object) -> None:
         self.only = only
@@ -87,7 +87,7 @@ class Pair(typing.NamedTuple):
     right: Any
 
 
-OldPair = collections.namedtuple("OldPair", "left right")  # noqa: PYI024  # the untyped kind is pickled otherwise
+OldPair = collections.namedtuple("OldPair", "left right")  # the untyped kind
 
 
 class Bag(dict):  # type: ignore[type-arg]
@@ -182,6 +182,16 @@ class OwnNew:
 
     def __hash__(self) -> int:
         return hash(self.name)
+
+
+class SlottedNew:
+    __slots__ = ("name", "never_set")
+
+    def __new__(cls, *args: Any) -> SlottedNew:
+        return super().__new__(cls)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
 
 class Shape(abc.ABC):
@@ -380,8 +390,12 @@ class StrictState:
 
 
 CLASSES: list[Any] = [
-    Person, Slotted, PrivateSlots, OneSlot, SlotsAndDict, Point, Frozen, FrozenSlots, Colour, Rights, Pair, OldPair,
+    Person, Slotted, SlottedNew, PrivateSlots, OneSlot, SlotsAndDict, Point, Frozen, FrozenSlots, Colour, Rights, Pair, OldPair,
     Bag, Rows, Group, Ring, Ordered, Word, WithNewArgs, WithNewArgsEx, Reduced, ReducedByFunction, ReducedToString,
     Stateful, OwnNew, Square, Box, GoodPlugin, SlottedPlugin, WithMeta, Finalized, Key, Dynamic, Handy, Trouble, Account,
     StrictState,
 ]  # fmt: skip
+
+
+class Employee(Person):
+    """A subclass that no map names by itself."""

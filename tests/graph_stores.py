@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from graph_classes import CLASSES
 from ZODB.FileStorage import FileStorage
 
-from graph_classes import CLASSES
 from kiokupy.backends.hash import HashStorage
 from kiokupy.database import Database
 from kiokupy.directory import Directory

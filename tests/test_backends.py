@@ -105,7 +105,7 @@ def test_an_empty_database_of_postgresql_is_no_store_and_stays_empty():
 
 
 def test_a_store_without_kiokupys_record_is_not_found_unless_it_may_be_made(file_place):
-    import ZODB  # noqa: PLC0415  # this test alone makes a database that is not kiokupy's
+    import ZODB  # this test alone makes a database that is not kiokupy's
 
     ZODB.DB(str(file_place.options["path"])).close()
 
@@ -249,7 +249,7 @@ def test_relstorages_options_are_passed_on(tmp_path):
 
 
 def test_sqlite_syncs_each_commit_to_disk(tmp_path):
-    from kiokupy.backends.dbi import DBI  # noqa: PLC0415  # the extra may be missing elsewhere
+    from kiokupy.backends.dbi import DBI  # the extra may be missing elsewhere
 
     with closing(DBI(driver="sqlite", dbname=tmp_path / "s").open(create=True, readonly=False)) as storage:
         connection, cursor = storage._adapter.connmanager.open_for_store()
@@ -337,7 +337,7 @@ def test_processes_that_make_a_store_at_the_same_time_share_it():
 
 
 def test_a_zeo_server_behind_a_unix_socket_is_reached(tmp_path):
-    import ZEO  # noqa: PLC0415  # the extra may be missing elsewhere
+    import ZEO  # the extra may be missing elsewhere
 
     address, stop = ZEO.server(str(tmp_path / "zeo.fs"), port=str(tmp_path / "socket"))
     try:

@@ -418,9 +418,9 @@ class TestHostility:
 
     def overwrite(self, path, oid, state):
         """Write a record of ZODB by hand."""
-        from ZODB.Connection import TransactionMetaData  # noqa: PLC0415  # this test alone writes past kiokupy
-        from ZODB.FileStorage import FileStorage  # noqa: PLC0415
-        from ZODB.utils import load_current  # noqa: PLC0415
+        from ZODB.Connection import TransactionMetaData  # this test alone writes past kiokupy
+        from ZODB.FileStorage import FileStorage
+        from ZODB.utils import load_current
 
         storage = FileStorage(str(path))
         _, serial = load_current(storage, oid)
@@ -454,7 +454,7 @@ class TestMasking:
 
     def test_secrets_are_masked_at_every_depth_unless_revealed(self, manager, dump):
         session = manager.create()
-        session["a"] = [{"password": "p1", 5: 1}, Book("x", token="p2")]  # noqa: S106  # not a secret
+        session["a"] = [{"password": "p1", 5: 1}, Book("x", token="p2")]  # not a secret
         session["csrf"] = "p3"
         session["odd"] = {1: 2, "password": "p4"}
         session.flush()

@@ -57,7 +57,7 @@ def test_a_failed_transactions_rows_are_not_published_by_the_next_commit(databas
     first_manager, first = opened(database)
     second_manager, second = opened(open_database())
 
-    first.root()["A"]["value"]  # noqa: B018  # loads it
+    first.root()["A"]["value"]  # loads it
     first.readCurrent(first.root()["A"])
     first.root()["B"]["value"] = "of the failed transaction"
     second.root()["A"]["value"] = "new"

@@ -189,7 +189,9 @@ def test_a_registered_backend_is_found_by_its_name(monkeypatch):
 
 
 def test_built_in_backends_keep_the_protocol():
-    built = [backends.resolve(t).backend() for t in ("Hash", "file:path=x", "sqlite:///x", "zeo://h", "dbi:Pg:dbname=x")]
+    built = [
+        backends.resolve(t).backend() for t in ("Hash", "file:path=x", "sqlite:///x", "zeo://h", "dbi:Pg:dbname=x")
+    ]
 
     assert all(isinstance(backend, backends.Backend) for backend in built)
     assert [backend.location for backend in built] == ["memory", "x", "sqlite:x", "zeo://h:8100/1", "postgresql:///x"]

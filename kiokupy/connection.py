@@ -1,0 +1,139 @@
+"""Connections: ZODB's, whose Persistent objects may hold first-class plain objects, and that part from their objects.
+
+In a Persistent object's record a reference to a first-class plain object looks like ZODB's weak reference into another
+database, since packing, conflict resolution and export know that form and leave it alone.
+"""
+
+from __future__ import annotations
+
+import copyreg
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar
+
+from persistent import Persistent
+from ZODB import DB
+from ZODB.Connection import Connection
+from ZODB.serialize import ObjectReader, ObjectWriter, referencesf
+from ZODB.utils import z64
+
+from kiokupy import entry
+from kiokupy.errors import ScopeClosed
+from kiokupy.typemap import name_of
+
+_MARK = "kiokupy "
+
+
+class Graph:
+    """What a connection asks of the scope that uses it; a connection without one stores no references."""
+
+    def id_of(self, obj: object) -> str | None:
+        """Return the id of a first-class plain object that a Persistent object holds."""
+
+    def resolve(self, key: str, class_name: str) -> object:
+        """Return the object of an id that a Persistent object's record refers to."""
+
+    def reducer(self, cls: type) -> Callable[[Any], tuple[Any, ...]] | None:
+        """Return what reduces the intrinsic objects of a class, where their own way of it will not do."""
+
+    def restore(self, class_name: str, data: object) -> object:
+        """Make an object of what its rule's ``collapse`` gave."""
+
+
+class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotations
+    """A connection whose Persistent objects may hold first-class plain objects."""
+
+    graph: Graph = Graph()
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._reader = _Reader(self, self._cache, self._db.classFactory)
+
+    def _store_objects(self, writer: Any, transaction: Any) -> None:
+        for obj in writer:
+            super()._store_objects((ObjectWriter if _is_ours(obj) else _Writer)(obj), transaction)
+
+    def setstate(self, obj: Any) -> None:
+        """Load an object's state; of an object from before :meth:`forget` it is refused."""
+        self._check_present(obj)
+        with self._db.translated():
+            super().setstate(obj)
+
+    def register(self, obj: Any) -> None:
+        """Note a change; of an object from before :meth:`forget` it is refused."""
+        self._check_present(obj)
+        super().register(obj)
+
+    def owns(self, obj: Any) -> bool:
+        """Tell whether this connection gave out a Persistent object, and has not parted from it."""
+        known = self._cache.get(obj._p_oid) is obj or obj._p_oid in self._pre_cache or obj._p_oid in self._added
+        return obj._p_jar is self and known
+
+    def _check_present(self, obj: Any) -> None:
+        if not self.owns(obj):
+            raise ScopeClosed(f"a {name_of(type(obj))}")
+
+    def forget(self) -> None:
+        """Part from all objects this connection gave out, so that its next user does not share them."""
+        self._resetCache()
+
+    def changed_objects(self) -> list[Persistent]:
+        """Return the application's Persistent objects that this transaction changed."""
+        return [obj for obj in self._registered_objects if not _is_ours(obj)]
+
+    def load_whole(self, obj: Persistent) -> None:
+        """Load a Persistent object and all Persistent objects that it reaches in the store."""
+        pending, seen = [obj], {obj._p_oid}
+        while pending:
+            found = pending.pop()
+            found._p_activate()
+            if found._p_serial == z64:  # not in the store yet, so there is nothing to load
+                continue
+            for oid in referencesf(self._storage.load(found._p_oid)[0]):
+                if oid not in seen:
+                    seen.add(oid)
+                    pending.append(self.get(oid))
+
+
+def _is_ours(obj: object) -> bool:
+    return isinstance(obj, entry.Entry | entry.EntryTree)
+
+
+class _Writer(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
+    def __init__(self, obj: Any) -> None:
+        super().__init__(obj)
+        self._p.dispatch_table = _Reducers(self._jar.graph)
+
+    def persistent_id(self, obj: Any) -> Any:
+        if not isinstance(obj, Persistent | type):
+            key = self._jar.graph.id_of(obj)
+            if key is not None:
+                return ["w", (key.encode(), _MARK + name_of(type(obj)))]
+        return super().persistent_id(obj)
+
+
+class _Reducers:
+    """What a pickler takes for its table of reducers by class."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    def __getitem__(self, cls: type) -> Callable[[Any], Any]:
+        return self._graph.reducer(cls) or copyreg.dispatch_table[cls]
+
+
+class _Reader(ObjectReader):  # type: ignore[misc]  # ZODB has no annotations
+    def _load_reference(self, key: bytes, database: str | None = None) -> object:
+        if database is None or not database.startswith(_MARK):
+            return self.load_persistent_weakref(key, database)
+        return self._conn.graph.resolve(bytes(key).decode(), database[len(_MARK) :])
+
+    loaders: ClassVar = {**ObjectReader.loaders, "w": _load_reference}
+
+
+class GraphDB(DB):  # type: ignore[misc]  # ZODB has no annotations
+    """A ZODB database of such connections."""
+
+    klass = GraphConnection
+    #: Gives a context that turns what ZODB raises into kiokupy's errors.
+    translated: Callable[[], AbstractContextManager[None]] = staticmethod(nullcontext)

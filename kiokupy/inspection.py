@@ -37,6 +37,15 @@ def content(record: Record) -> Any:
 
     :raises ValueError: a pickle in it is malformed.
     """
+    try:
+        return _content(record)
+    except ValueError:
+        raise
+    except Exception as error:  # whoever wrote it by hand may have written anything
+        raise ValueError(f"the record is not as kiokupy writes it ({type(error).__name__}: {error})") from error
+
+
+def _content(record: Record) -> Any:
     if not isinstance(record.state, bytes):
         return render(record.state)
     state = read(record.state, record.refs)
@@ -82,6 +91,10 @@ class InertGraph(Graph):
     def resolve(self, key: str, class_name: str) -> object:
         """Return a reference."""
         return Reference(key)
+
+    def restore(self, class_name: str, data: object) -> object:
+        """Return what an entry's pickle would have in this place."""
+        return StandIn(f"{stored.__name__}:restore").made((class_name, data))
 
 
 def render(value: Any) -> Any:
@@ -209,9 +222,8 @@ def _number(value: StandIn) -> str:
     return str(decimal.Decimal(text))
 
 
-def _text(value: StandIn) -> str:
-    (text,) = _plain(value.args)
-    return str(text)
+def _fraction(value: StandIn) -> str:
+    return "/".join(map(str, _plain(value.args)))
 
 
 def _uuid(value: StandIn) -> str:
@@ -225,6 +237,6 @@ _TEXTS: dict[str, Callable[[StandIn], str]] = {
     "datetime:time": _time,
     "datetime:timedelta": _span,
     "decimal:Decimal": _number,
-    "fractions:Fraction": _text,
+    "fractions:Fraction": _fraction,
     "uuid:UUID": _uuid,
 }

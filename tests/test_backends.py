@@ -244,7 +244,9 @@ def test_the_other_keep_history_setting_is_refused_with_the_right_one(tmp_path, 
 
 
 def test_relstorages_options_are_passed_on(tmp_path):
-    with kiokupy.connect(f"sqlite:///{tmp_path}/s?cache_local_mb=3&pack_gc=0&commit_lock_timeout=7") as directory:
+    with kiokupy.connect(
+        f"sqlite:///{tmp_path}/s?temp_store=2&pack_gc=0&commit_lock_timeout=7", cache_local_mb=3
+    ) as directory:
         directory.store({}, id="x")
 
 

@@ -21,6 +21,7 @@ import zoneinfo
 
 import pytest
 import yaml
+from BTrees.Length import Length
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 from persistent.list import PersistentList
@@ -30,7 +31,7 @@ from kiokupy import inert, inspection
 from kiokupy.cli import formats
 from kiokupy.cli.dump import main
 from kiokupy.cli.masking import is_secret, masked
-from kiokupy.entry import CALL, NEW, VALUE, Entry, Record
+from kiokupy.entry import CALL, ITEMS, NEW, VALUE, Entry, Record
 
 NOW = 1_800_000_000.0
 
@@ -149,6 +150,15 @@ class TestSessions:
         assert "the session of that cookie is not in the store" in err
         assert one.id not in err
 
+    def test_an_id_that_begins_with_a_dash_is_no_option(self, manager, dump, monkeypatch, path):
+        id = "-" + "A" * 42
+        monkeypatch.setattr("kiokupy.sessions.manager.new_id", lambda: id)
+        manager.create()
+
+        assert len(rows(dump(id)[1])) == len(rows(dump("--format", "jsonl", id)[1])) == 1
+        monkeypatch.setattr(sys, "argv", ["kiokupy-dump", str(path), id])
+        assert main() == 0
+
     def test_the_beginning_of_the_hash_finds_a_session(self, manager, dump):
         for _ in range(5):
             manager.create()
@@ -215,10 +225,21 @@ class TestObjects:
         assert rows(out)[0]["content"] == {"a": 1}
         assert "'nothing' is not in the store" in err
 
+    def test_objects_of_every_build_are_shown(self, manager, dump):
+        kinds = {"shelf": Shelf(a=1), "pile": Pile([1]), "sized": Sized(3, unit="m"), "length": Length(5)}
+        for key, value in kinds.items():
+            manager.directory.store(value, id=key)
+        shelf, pile, sized, length = (row["content"] for row in rows(dump(*kinds)[1]))
+
+        assert shelf == {"$class": f"{__name__}:Shelf", "$pairs": {"a": 1}}
+        assert pile == {"$class": f"{__name__}:Pile", "$items": [1]}
+        assert sized == {"$class": f"{__name__}:Sized", "$args": [3], "size": 3, "unit": "m"}
+        assert length == {"$class": "BTrees.Length:Length", "$state": 5}
+
     def test_persistent_objects_are_shown_without_their_classes(self, manager, dump, path):
         account = Account()
         account.owner, account.books, account.by_title = Book("Emma"), PersistentList([1, account]), OOBTree({"a": 1})
-        account.plain = Pair(1, 2)
+        account.plain, account.path = Pair(1, 2), pathlib.PurePosixPath("/a")
         manager.directory.store(account, id="account")
         for key, value in {
             "list": PersistentList([1, 2]),
@@ -235,6 +256,7 @@ class TestObjects:
         assert account_row["books"]["$items"][0] == 1
         assert account_row["by_title"]["$pairs"] == {"a": 1}
         assert account_row["plain"]["$args"] == [1, 2]
+        assert account_row["path"] == {"$class": "pathlib:PurePosixPath", "$value": "/a"}
         assert list_row["$items"] == [1, 2]
         assert list(tree_row["$pairs"]["a"]) == ["$ref"]
         assert empty_row == {"$class": f"{__name__}:Account"}
@@ -362,6 +384,9 @@ class TestHostility:
             (b"\x80\x04cx\ny\n)R(K\x01K\x02\x90.", {"$class": "x:y", "$items": [1, 2]}),
             (b"\x80\x04(K\x01]\x91.", {"$set": ["<list>", 1]}),
             (b"\x80\x04}]K\x01s.", {"<list>": 1}),
+            (b"\x80\x04K\x01)}\x92.", {"$class": "a call of int"}),
+            (b"\x80\x04cx\ny\n)}\x92.", {"$class": "x:y"}),
+            (b"\x80\x04cx\ny\n)RK\x01b.", {"$class": "x:y", "$state": 1}),
         ],
     )
     def test_what_a_hostile_pickle_says_is_noted_and_not_done(self, manager, dump, payload, expected):
@@ -382,6 +407,13 @@ class TestHostility:
 
         assert status == 1
         assert [row.get("error", "")[:27] for row in rows(out)] == ["the pickle cannot be read (", ""]
+
+    def test_items_that_are_none_are_reported(self, manager, dump):
+        self.put(manager, Record("x:X", None, pickle.dumps((None, None, 5)), (), ITEMS))
+        status, out, _ = dump("evil")
+
+        assert status == 1
+        assert "not as kiokupy writes it" in rows(out)[0]["error"]
 
     def test_a_head_that_is_not_as_kiokupy_writes_it_is_shown(self, manager, dump):
         self.put(manager, Record("x:X", pickle.dumps([1]), pickle.dumps({"a": 1}), (), NEW))

@@ -113,15 +113,15 @@ def test_requests_at_the_same_time_lose_nothing(file_target, browser):
 
 @pytest.mark.parametrize("kind", ["PostgreSQL", "ZEO"])
 def test_two_processes_share_the_sessions_of_one_server(kind, tmp_path, browser):
-    with servers.new_postgresql() if kind == "PostgreSQL" else servers.new_zeo(tmp_path) as target:
-        with serving(target) as (one, _), serving(target) as (two, other):
-            for number in range(1, 9):
-                assert browser.get(f"{(one, two)[number % 2]}/count").text.startswith(f"{number} ")
-            browser.get(f"{one}/login?alice")
-            assert "alice" in browser.get(f"{two}/").text
-            cookies = dict(browser.cookies)
-            browser.get(f"{two}/logout")
-            assert httpx.get(f"{one}/", cookies=cookies).text == "None None []"
-            browser.get(f"{one}/count")
-            os.kill(other.pid, signal.SIGKILL)
-            assert browser.get(f"{one}/count").text.startswith("2 ")
+    new_server = servers.new_postgresql() if kind == "PostgreSQL" else servers.new_zeo(tmp_path)
+    with new_server as target, serving(target) as (one, _), serving(target) as (two, other):
+        for number in range(1, 9):
+            assert browser.get(f"{(one, two)[number % 2]}/count").text.startswith(f"{number} ")
+        browser.get(f"{one}/login?alice")
+        assert "alice" in browser.get(f"{two}/").text
+        cookies = dict(browser.cookies)
+        browser.get(f"{two}/logout")
+        assert httpx.get(f"{one}/", cookies=cookies).text == "None None []"
+        browser.get(f"{one}/count")
+        os.kill(other.pid, signal.SIGKILL)
+        assert browser.get(f"{one}/count").text.startswith("2 ")

@@ -143,13 +143,14 @@ class TestOnEveryBackend:
 
     def test_requests_that_change_different_keys_at_the_same_time_both_survive(self, manager):
         session = manager.create()
-        session.update(a=1, b={"x": 1}, c=1)
+        session.update(a=1, b={"x": 1}, c=1, gone=1)
         session.flush()
         one, two = manager.retrieve(session.id), manager.retrieve(session.id)
 
         one["a"], one["new"] = 2, 1
         del one["c"]
         two["b"]["x"] = 2
+        del two["gone"]
         one.flush()
         two.flush()
 
@@ -265,7 +266,7 @@ def test_the_hash_of_an_id_is_no_id(hash_manager):
     assert hash_manager.retrieve(base64.urlsafe_b64encode(digest).decode().rstrip("=")) is None
 
 
-@pytest.mark.parametrize("id", ["A" * 43, "A" * 42, "A" * 44, "", "../../etc/passwd", "A" * 42 + "\n", "Ａ" * 43])
+@pytest.mark.parametrize("id", ["A" * 43, "A" * 42, "A" * 44, "", "../../etc/passwd", "A" * 42 + "\n", "\uff21" * 43])
 def test_an_unknown_id_is_never_adopted(hash_manager, id):
     session = hash_manager.open(id)
     session["a"] = 1
@@ -453,7 +454,17 @@ class TestContent:
             entry.record = entry.record._replace(state=pickled, refs=("other",))
             unit.commit()
 
-        with pytest.raises(LookupError):
+        with pytest.raises(NotLoadable, match="a session holds no reference"):
+            dict(hash_manager.retrieve(session.id))
+
+    def test_a_record_that_is_damaged_is_named(self, hash_manager):
+        session = hash_manager.create()
+        with hash_manager.directory.new_unit() as unit:
+            entry = next(iter(unit.root["sessions"].values()))
+            entry.record = entry.record._replace(state=b"nonsense")
+            unit.commit()
+
+        with pytest.raises(NotLoadable, match="in the record of 'a session'"):
             dict(hash_manager.retrieve(session.id))
 
     def test_principal_is_kept_and_merged(self, hash_manager):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -65,8 +66,8 @@ class File:
             )
 
     def _holder(self) -> int | None:
-        try:
-            found = re.search(r"\d+", Path(f"{self.path}.lock").read_text())
-        except OSError:
-            return None
+        text = ""
+        with contextlib.suppress(OSError):  # the holder may end, or this process may not read its file
+            text = Path(f"{self.path}.lock").read_text()
+        found = re.search(r"\d+", text)
         return int(found[0]) if found else None

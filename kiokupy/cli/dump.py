@@ -40,7 +40,11 @@ _CLOSED_PIPE, _INTERRUPTED = 141, 130
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    # One session id in 64 begins with a dash; argparse would take it for an option.
+    dashed = [word for word in given if word.startswith("-") and key_of(word) is not None]
+    options = _parser().parse_args([word for word in given if word not in dashed])
+    options.ids += dashed
     logging.getLogger("ZODB").addHandler(logging.NullHandler())  # a missing index is no news to whoever dumps
     try:
         return _dump(options)

@@ -93,7 +93,7 @@ class Rows:
                 content = inspection.render(inert.read(record.state))
             else:
                 content = inspection.content(record)
-        except ValueError as error:
+        except (ValueError, KiokuError) as error:
             return {**row, "error": str(error)}
         return {**row, "content": content if self._reveal else masked(content)}
 

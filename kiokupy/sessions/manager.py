@@ -148,7 +148,7 @@ class SessionManager:
 
     def load(self, record: Record) -> dict[str, Any]:
         """Return the data in a session's record; called by :class:`Session`."""
-        return self._codec.load(_state(record))
+        return self._codec.load(record)
 
     def _is_ended(self, session: Session) -> bool:
         return session.destroyed or (session.is_new and not session and session.principal is None)
@@ -214,7 +214,7 @@ class SessionManager:
             return state, held.data
         if state == held.record.state:
             return _state(stored), None
-        base, theirs = self._codec.load(_state(held.record)), self._codec.load(_state(stored))
+        base, theirs = self._codec.load(held.record), self._codec.load(stored)
         data = merge(base, held.data or {}, theirs, self._codec.dump)
         return self._codec.dump(data), data
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from kiokupy import entry
 from kiokupy.collapse import Collapser, Refusal
 from kiokupy.entry import Record
-from kiokupy.expand import Expander
+from kiokupy.errors import NotLoadable
+from kiokupy.expand import Expander, explained
 from kiokupy.typemap import TypeMap
 
 CLASS_NAME = "kiokupy:Session"
@@ -61,9 +62,13 @@ class SessionCodec:
         except Refusal as refusal:
             raise refusal.error(data, "session") from refusal.__cause__
 
-    def load(self, state: bytes) -> dict[str, Any]:
-        """Return a session's data; raises NotLoadable."""
-        data: dict[str, Any] = self._expander.load(state, ())
+    def load(self, record: Record) -> dict[str, Any]:
+        """Return a session's data.
+
+        :raises NotLoadable: the type map refuses something in it, or it does not fit its class.
+        """
+        with explained("a session", record):
+            data: dict[str, Any] = self._expander.state(record)
         return data
 
     def record(self, facts: Facts, state: bytes) -> Record:
@@ -77,4 +82,6 @@ class SessionCodec:
 
 
 def _no_reference(key: str, class_name: str) -> object:
-    raise LookupError(f"a session's record refers to {key!r}")
+    raise NotLoadable(
+        class_name, id="a session", reason=f"a session holds no reference, and this one has one to {key!r}"
+    )

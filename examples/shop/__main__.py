@@ -18,7 +18,11 @@ from kiokupy.web.wsgi import SessionMiddleware
 
 
 def main() -> int:
-    port = int(os.environ.get("PORT", "8080"))
+    try:
+        port = int(os.environ.get("PORT", "8080"))
+    except ValueError:
+        print("The shop cannot open: PORT is a number", file=sys.stderr)
+        return 1
     store = Path(os.environ.get("KIOKUPY_DEMO_STORE", "var/shop.fs"))
     store.parent.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -70,7 +70,10 @@ class Directory:
         return self.txn_do(lambda scope: scope.insert(obj, id=id, root=root), retries=0)
 
     def update(self, *objects: object) -> None:
-        """As :meth:`Scope.update`, in a transaction of its own."""
+        """As :meth:`Scope.update`, in a transaction of its own.
+
+        Objects they refer to that changed as well are written too, as at the end of every scope.
+        """
         self.txn_do(lambda scope: scope.update(*objects), retries=0)
 
     def delete(self, *objects_or_ids: object) -> None:

@@ -27,6 +27,17 @@ class StandIn:
         return result
 
 
+class Key:
+    """Holds a key of a dict, or an element of a set, that is no plain value.
+
+    To hash a tuple visits all it holds, shared parts each time anew: a few bytes of pickle can take forever, or more
+    stack than there is.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
 class _Reader(pickle._Unpickler):
     """Reads a pickle inertly.
 
@@ -40,6 +51,7 @@ class _Reader(pickle._Unpickler):
     stack: list[Any]
     append: Callable[[Any], None]
     pop_mark: Callable[[], list[Any]]
+    read: Callable[[int], bytes]
 
     def __init__(self, data: bytes, refs: tuple[str, ...]) -> None:
         super().__init__(io.BytesIO(data))
@@ -52,7 +64,7 @@ class _Reader(pickle._Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         """Refer to a record of ZODB."""
         reference = StandIn("ZODB:reference")
-        reference.args = (repr(pid),)
+        reference.args = (pid,)
         return reference
 
     def load_reduce(self) -> None:
@@ -104,12 +116,22 @@ class _Reader(pickle._Unpickler):
         """Note the elements of a set."""
         elements = self.pop_mark()
         target = self.stack[-1]
-        target.update(map(_hashable, elements)) if isinstance(target, set) else _items(target).extend(elements)
+        target.update(map(_key, elements)) if isinstance(target, set) else _items(target).extend(elements)
 
     def load_frozenset(self) -> None:
         """Make a frozenset of what can be in one."""
         elements = self.pop_mark()  # first: it changes what self.append is
-        self.append(frozenset(map(_hashable, elements)))
+        self.append(frozenset(map(_key, elements)))
+
+    def load_dict(self) -> None:
+        """Make a dict of what is on the stack."""
+        flat = self.pop_mark()
+        self.append({_key(key): value for key, value in zip(flat[::2], flat[1::2], strict=True)})
+
+    def load_bytearray8(self) -> None:
+        """Make a bytearray, of no more memory than there is data."""
+        size = int.from_bytes(self.read(8), "little")
+        self.append(bytearray(self.read(size)))
 
     def _refuse(self) -> None:
         raise pickle.UnpicklingError("the record uses an opcode that kiokupy never writes")
@@ -132,6 +154,8 @@ class _Reader(pickle._Unpickler):
         pickle.SETITEMS: load_setitems,
         pickle.ADDITEMS: load_additems,
         pickle.FROZENSET: load_frozenset,
+        pickle.DICT: load_dict,
+        pickle.BYTEARRAY8: load_bytearray8,
         pickle.EXT1: _refuse,
         pickle.EXT2: _refuse,
         pickle.EXT4: _refuse,
@@ -170,14 +194,10 @@ def _add_pairs(target: Any, pairs: list[tuple[Any, Any]]) -> None:
     if isinstance(target, StandIn):
         target.pairs += pairs
     elif isinstance(target, dict):
-        target.update((_hashable(key), value) for key, value in pairs)
+        target.update((_key(key), value) for key, value in pairs)
     else:
         raise pickle.UnpicklingError(f"pairs for a {type(target).__name__}")
 
 
-def _hashable(value: Any) -> Any:
-    try:
-        hash(value)
-    except TypeError:
-        return f"<{type(value).__name__}>"
-    return value
+def _key(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float | str | bytes) else Key(value)

@@ -7,6 +7,7 @@ how it was called. Afterwards the notes are rendered. The forms (each is JSON)::
     set, frozenset  {"$set": [...]}, sorted          dict             {...}, or {"$items": [[key, value], ...]}
     an object       {"$class": "module:qualname", ...its attributes}, and "$args", "$items", "$pairs", "$state" if any
     a reference     {"$ref": "<id>"}                 seen already     {"$same": "<path>"}
+    nan, inf, -inf  {"$float": "nan"}                int > 3000 digits {"$int": "0x..."}
     datetime types, Decimal, UUID, paths and the like: {"$class": ..., "$value": "<as text>"}
 """
 
@@ -15,8 +16,10 @@ from __future__ import annotations
 import base64
 import datetime
 import decimal
+import math
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from persistent import Persistent
@@ -25,21 +28,28 @@ from ZODB.broken import Broken, PersistentBroken
 from kiokupy import entry as stored
 from kiokupy.connection import Graph
 from kiokupy.entry import Record
-from kiokupy.inert import Reference, StandIn, read
-from kiokupy.typemap import CONTAINER_PACKAGES, TypeMap, name_of
+from kiokupy.errors import KiokuError
+from kiokupy.inert import Key, Reference, StandIn, read
+from kiokupy.typemap import TypeMap, is_container_module, name_of
 
 _DEEPEST = 100
+# A few bytes of pickle can name the same part over and over. What costs more than this to show is no session.
+_MOST_TEXT, _MOST_ITEMS = 100_000_000, 1_000_000
+_COST = 32
+_LONGEST_STEP = 40
+_MOST_BITS = 10_000  # Python turns no int of more than 4300 digits into text
 _STANDARD = TypeMap()
 
 
 def content(record: Record) -> Any:
     """Return what a record holds in the forms above.
 
-    :raises ValueError: a pickle in it is malformed.
+    :raises ValueError: a pickle in it is malformed, or unfolds to more than can be shown.
+    :raises KiokuError: a record of ZODB that it consists of cannot be loaded.
     """
     try:
         return _content(record)
-    except ValueError:
+    except (ValueError, KiokuError):  # these say what is the matter
         raise
     except Exception as error:  # whoever wrote it by hand may have written anything
         raise ValueError(f"the record is not as kiokupy writes it ({type(error).__name__}: {error})") from error
@@ -53,13 +63,21 @@ def _content(record: Record) -> Any:
         return render(state)
     whole = StandIn(record.class_name)
     if record.head is not None:
-        head = read(record.head, record.refs)
-        whole.args = head[0] if isinstance(head, tuple) and isinstance(head[0], tuple) else (head,)
+        whole.args, keywords = _head(read(record.head, record.refs))
+        whole.pairs = list(keywords.items())
     if record.flags & stored.ITEMS:
         state, items, pairs = state
-        whole.items, whole.pairs = items or [], list((pairs or {}).items())
+        whole.items = items or []
+        whole.pairs += (pairs or {}).items()
     whole.state = state
     return render(whole)
+
+
+def _head(head: Any) -> tuple[tuple[Any, ...], dict[Any, Any]]:
+    match head:
+        case (tuple() as args, dict() as keywords):
+            return args, keywords
+    return (head,), {}
 
 
 def _of_zodb(class_name: str, obj: Any) -> StandIn:
@@ -70,17 +88,24 @@ def _of_zodb(class_name: str, obj: Any) -> StandIn:
             obj._p_activate()
         whole.args, whole.state = obj.__Broken_newargs__ or (), obj.__Broken_state__
     elif hasattr(obj, "items"):
-        whole.pairs = list(obj.items())
+        whole.pairs = _bounded(obj.items())
     elif hasattr(obj, "__iter__"):
-        whole.items = list(obj)
+        whole.items = _bounded(obj)
     else:
         whole.state = obj.__getstate__()
     return whole
 
 
+def _bounded(items: Iterable[Any]) -> list[Any]:
+    found = list(islice(items, _MOST_ITEMS + 1))
+    if len(found) > _MOST_ITEMS:  # a damaged tree can also go in circles
+        raise ValueError(f"it has more than {_MOST_ITEMS:,} items")
+    return found
+
+
 def find_inert(module: str, name: str) -> Any:
     """Return a class for what a record of ZODB names: its own containers, and stand-ins for all else."""
-    if module.partition(".")[0] in CONTAINER_PACKAGES:
+    if is_container_module(module):
         return _STANDARD.find(module, name)
     return type(name.rpartition(".")[2], (Broken,), {"__module__": module, "__qualname__": name})
 
@@ -98,7 +123,10 @@ class InertGraph(Graph):
 
 
 def render(value: Any) -> Any:
-    """Return a value in the forms above."""
+    """Return a value in the forms above.
+
+    :raises ValueError: it unfolds to more than can be shown.
+    """
     return _Renderer().render(value, "", 0)
 
 
@@ -106,12 +134,14 @@ class _Renderer:
     def __init__(self) -> None:
         self._paths: dict[int, str] = {}
         self._kept: list[Any] = []  # so that the numbers in _paths stay theirs
+        self._left = _MOST_TEXT
 
     def render(self, value: Any, path: str, depth: int) -> Any:
-        if value is None or isinstance(value, bool | int | float | str):
-            return value
-        if isinstance(value, bytes | bytearray):
-            return {"$bytes": base64.b64encode(value).decode()}
+        self._pay(len(path) + (len(value) if isinstance(value, str | bytes | bytearray) else 0))
+        if isinstance(value, Key):
+            value = value.value
+        if value is None or isinstance(value, bool | str | int | float | bytes | bytearray):
+            return _plain_form(value)
         if isinstance(value, Reference):
             return {"$ref": value.id}
         if id(value) in self._paths and not isinstance(value, tuple | frozenset):
@@ -124,6 +154,11 @@ class _Renderer:
             value = _of_zodb(name_of(type(value)), value)
         return self._whole(value, path, depth + 1)
 
+    def _pay(self, length: int) -> None:
+        self._left -= length + _COST
+        if self._left < 0:
+            raise ValueError(f"it unfolds to more than {_MOST_TEXT:,} characters")
+
     def _whole(self, value: Any, path: str, depth: int) -> Any:
         if isinstance(value, dict):
             return self._pairs(list(value.items()), path, depth)
@@ -131,11 +166,13 @@ class _Renderer:
             return {"$set": sorted((self.render(v, path, depth) for v in value), key=repr)}
         if isinstance(value, StandIn):
             return self._stand_in(value, path, depth)
+        if not isinstance(value, list | tuple):  # ZODB's own, or a class that a record of ZODB names
+            return {"$class": name_of(value if isinstance(value, type) else type(value))}
         return [self.render(item, f"{path}[{index}]", depth) for index, item in enumerate(value)]
 
     def _pairs(self, pairs: list[tuple[Any, Any]], path: str, depth: int) -> Any:
         if all(isinstance(key, str) and not key.startswith("$") for key, _ in pairs):
-            return {key: self.render(value, f"{path}.{key}" if path else key, depth) for key, value in pairs}
+            return {key: self.render(value, _below(path, key), depth) for key, value in pairs}
         rows = [[self.render(k, path, depth), self.render(v, path, depth)] for k, v in pairs]
         return {"$items": rows}
 
@@ -163,6 +200,21 @@ class _Renderer:
 
 
 _PAIR = 2
+
+
+def _below(path: str, key: str) -> str:
+    step = key if len(key) <= _LONGEST_STEP else f"{key[:_LONGEST_STEP]}…"
+    return f"{path}.{step}" if path else step
+
+
+def _plain_form(value: Any) -> Any:
+    if isinstance(value, bytes | bytearray):
+        return {"$bytes": base64.b64encode(value).decode()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": str(value)}
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return {"$int": hex(value)}
+    return value
 
 
 def _as_text(value: StandIn) -> str | None:
@@ -198,7 +250,7 @@ def _moment(value: StandIn) -> str:
     zone = None
     if len(value.args) > 1:
         offset, name = value.args[1].args[0], value.args[1].args[-1]
-        if not isinstance(offset, StandIn):  # a zone with a name, as RFC 9557 writes it
+        if isinstance(name, str):  # a zone with a name, as RFC 9557 writes it
             return f"{_datetime(packed).isoformat()}[{name}]"
         zone = datetime.timezone(datetime.timedelta(*_plain(offset.args)))
     moment = _datetime(packed) if zone is None else _datetime(packed, zone)

@@ -136,14 +136,14 @@ class LiveObjects(IdentityMap, Graph):
 
     def load_all(self) -> None:
         """Load every ghost, and the ghosts that come with them, until there is none."""
-        pending = list(self._objects.values())
-        while pending:
-            obj = pending.pop()
-            before = len(self._objects)
-            if isinstance(obj, Persistent):
-                self._unit.connection.load_whole(obj)
-            ghosts.load(obj)
-            pending += list(self._objects.values())[before:]
+        done = 0
+        while done < len(self._objects):
+            arrived = list(self._objects.values())[done:]
+            done += len(arrived)
+            for obj in arrived:
+                if isinstance(obj, Persistent):
+                    self._unit.connection.load_whole(obj)
+                ghosts.load(obj)
 
     def reset(self, key: str) -> None:
         """Let an object be as the store has it: a ghost again, or loaded anew where its class allows no ghosts."""

@@ -178,7 +178,7 @@ class TypeMap:
 
     def _import(self, module: str, qualname: str) -> Any:
         name = f"{module}:{qualname}"
-        named = self._names_module(module) or module.partition(".")[0] in CONTAINER_PACKAGES
+        named = self._names_module(module) or is_container_module(module)
         if not named and not self._inherited:
             raise NotLoadable(name)
         try:
@@ -200,7 +200,16 @@ def _walk(start: Any, module: str, qualname: str) -> Any:
 
 
 def _is_container_record(cls: type) -> bool:
-    return issubclass(cls, Persistent) and cls.__module__.partition(".")[0] in CONTAINER_PACKAGES
+    return issubclass(cls, Persistent) and is_container_module(cls.__module__)
+
+
+def is_container_module(module: str) -> bool:
+    """Tell whether a module is one of ZODB's, whose containers are data types like a dict.
+
+    The tests that are installed with them are code that nobody asked to run.
+    """
+    package, *rest = module.split(".")
+    return package in _CONTAINER_PACKAGES and "tests" not in rest
 
 
 def _inside(module: str, prefix: str) -> bool:
@@ -217,7 +226,7 @@ def _is_plain(cls: type) -> bool:
 
 
 #: ZODB's own containers: each object of theirs is a record, and they are data types like a dict.
-CONTAINER_PACKAGES = frozenset({"BTrees", "persistent"})
+_CONTAINER_PACKAGES = frozenset({"BTrees", "persistent"})
 
 _VALUES = (tuple, str, bytes, int, float, complex, frozenset, enum.Enum, datetime.date, datetime.time)
 

@@ -2,10 +2,12 @@
 
 import base64
 import collections
+import contextlib
 import datetime
 import decimal
 import enum
 import fractions
+import io
 import json
 import os
 import pathlib
@@ -29,8 +31,9 @@ from persistent.list import PersistentList
 import kiokupy
 from kiokupy import inert, inspection
 from kiokupy.cli import formats
-from kiokupy.cli.dump import main
+from kiokupy.cli.dump import _open, main
 from kiokupy.cli.masking import is_secret, masked
+from kiokupy.cli.rows import Rows
 from kiokupy.entry import CALL, ITEMS, NEW, VALUE, Entry, Record
 
 NOW = 1_800_000_000.0
@@ -233,7 +236,7 @@ class TestObjects:
 
         assert shelf == {"$class": f"{__name__}:Shelf", "$pairs": {"a": 1}}
         assert pile == {"$class": f"{__name__}:Pile", "$items": [1]}
-        assert sized == {"$class": f"{__name__}:Sized", "$args": [3], "size": 3, "unit": "m"}
+        assert sized == {"$class": f"{__name__}:Sized", "$args": [3], "$pairs": {"unit": "m"}, "size": 3, "unit": "m"}
         assert length == {"$class": "BTrees.Length:Length", "$state": 5}
 
     def test_persistent_objects_are_shown_without_their_classes(self, manager, dump, path):
@@ -342,7 +345,7 @@ class TestValues:
     def test_unhashable_stand_ins_in_sets_and_keys_are_shown(self):
         data = b"\x80\x04\x8f\x94(]\x94K\x01a\x90."  # a set with a list in it
 
-        assert inspection.render(inert.read(data)) == {"$set": ["<list>"]}
+        assert inspection.render(inert.read(data)) == {"$set": [[1]]}
 
 
 class TestHostility:
@@ -373,7 +376,7 @@ class TestHostility:
             (b"cdatetime\ndatetime\n}S'min'\nI5\nsb.", {"$class": "datetime:datetime", "min": 5}),
             (b"]}b.", []),
             (b"I5\n(tR.", {"$class": "a call of int"}),
-            (b"Pos.system\n.", {"$class": "ZODB:reference", "$args": ["'os.system'"]}),
+            (b"Pos.system\n.", {"$class": "ZODB:reference", "$args": ["os.system"]}),
             (b"\x80\x02cx\ny\n(K\x01l}X\x01\x00\x00\x00aK\x01s\x92.", None),
             (b"ckiokupy.entry\nref\n(I9\nS'x'\ntR.", {"$class": "kiokupy.entry:ref", "$args": [9, "x"]}),
             (b"ckiokupy.entry\nrestore\n(I9\ntR.", {"$class": "kiokupy.entry:restore", "$args": [9]}),
@@ -382,8 +385,8 @@ class TestHostility:
             (b"cuuid\nUUID\n(tR.", {"$class": "uuid:UUID"}),
             (b"cdatetime\ndatetime\n(S'x'\nI1\ntR.", {"$class": "datetime:datetime", "$args": ["x", 1]}),
             (b"\x80\x04cx\ny\n)R(K\x01K\x02\x90.", {"$class": "x:y", "$items": [1, 2]}),
-            (b"\x80\x04(K\x01]\x91.", {"$set": ["<list>", 1]}),
-            (b"\x80\x04}]K\x01s.", {"<list>": 1}),
+            (b"\x80\x04(K\x01]\x91.", {"$set": [1, []]}),
+            (b"\x80\x04}]K\x01s.", {"$items": [[[], 1]]}),
             (b"\x80\x04K\x01)}\x92.", {"$class": "a call of int"}),
             (b"\x80\x04cx\ny\n)}\x92.", {"$class": "x:y"}),
             (b"\x80\x04cx\ny\n)RK\x01b.", {"$class": "x:y", "$state": 1}),
@@ -448,7 +451,7 @@ class TestHostility:
         assert "error" in rows(out)[0]
         assert not marker.exists()
 
-    def overwrite(self, path, oid, state):
+    def overwrite(self, path, oid, state, whole=False):
         """Write a record of ZODB by hand."""
         from ZODB.Connection import TransactionMetaData  # this test alone writes past kiokupy
         from ZODB.FileStorage import FileStorage
@@ -458,7 +461,7 @@ class TestHostility:
         _, serial = load_current(storage, oid)
         txn = TransactionMetaData()
         storage.tpc_begin(txn)
-        storage.store(oid, serial, b"ckiokupy.entry\nEntry\n." + state, "", txn)
+        storage.store(oid, serial, state if whole else b"ckiokupy.entry\nEntry\n." + state, "", txn)
         storage.tpc_vote(txn)
         storage.tpc_finish(txn)
         storage.close()
@@ -475,12 +478,12 @@ class TestMasking:
     @pytest.mark.parametrize(
         "key",
         ["password", "userPassword", "PASSWD", "api_key", "apiKey", "APIKey", "access-key", "csrf", "csrftoken", "Authorization",
-         "credit_card", "client_secret", "otp", "PIN", "session_id", "cookie"],
+         "credit_card", "client_secret", "otp", "PIN", "session_id", "cookie", "sessionid", "privatekey", "API keys", "pins"],
     )  # fmt: skip
     def test_keys_that_name_secrets_are_recognized(self, key):
         assert is_secret(key)
 
-    @pytest.mark.parametrize("key", ["monkey", "key", "card", "spinner", "author", "passage", "id", ""])
+    @pytest.mark.parametrize("key", ["monkey", "key", "card", "spinner", "author", "passage", "id", "", "address"])
     def test_keys_that_do_not_are_left(self, key):
         assert not is_secret(key)
 
@@ -489,10 +492,12 @@ class TestMasking:
         session["a"] = [{"password": "p1", 5: 1}, Book("x", token="p2")]  # not a secret
         session["csrf"] = "p3"
         session["odd"] = {1: 2, "password": "p4"}
+        session["raw"] = {b"password": "p5", b"name": "n5", (1,): 2}
         session.flush()
 
-        assert not any(secret in dump()[1] for secret in ("p1", "p2", "p3", "p4"))
-        assert all(secret in dump("--reveal")[1] for secret in ("p1", "p2", "p3", "p4"))
+        assert not any(secret in dump()[1] for secret in ("p1", "p2", "p3", "p4", "p5"))
+        assert all(secret in dump("--reveal")[1] for secret in ("p1", "p2", "p3", "p4", "p5"))
+        assert "n5" in dump()[1]
         assert masked(["password", "x"]) == ["password", "***"]
 
 
@@ -536,6 +541,19 @@ class TestFormats:
         assert "2.0 kB" in lines[3]
         assert lines[4].split()[2] == "no"
 
+    @pytest.mark.parametrize("width", [80, 40])
+    def test_a_narrow_table_leaves_columns_out(self, manager, dump, monkeypatch, width):
+        monkeypatch.setenv("COLUMNS", str(width))
+        session = manager.create()
+        session["text"] = "x" * 500
+        session.flush()
+        manager.directory.store(Book("y" * 2000), id="e" * 200)
+        lines = dump("--all", "--format", "table")[1].splitlines()
+
+        assert max(map(len, lines)) <= width
+        assert "CREATED" not in lines[0]
+        assert width == 40 or '{"text": "xx' in lines[1]
+
     def test_an_empty_store_says_so_beside_the_table(self, manager, dump):
         assert dump("--format", "table") == (0, "", "kiokupy-dump: the store holds nothing of that kind\n")
 
@@ -556,7 +574,133 @@ class TestFormats:
         assert formats.age(moment, NOW) == text
 
 
+class TestIds:
+    def test_options_may_stand_before_and_between_ids(self, manager, dump):
+        manager.directory.store({"a": 1}, id="a")
+        manager.directory.store({"b": 1}, id="b")
+
+        assert [row["object"] for row in rows(dump("--format", "jsonl", "a", "--reveal", "b")[1])] == ["a", "b"]
+
+    def test_an_id_that_may_be_of_a_session_is_in_no_error(self, manager, dump, capsys, path):
+        secret = manager.create().id
+        for arguments in ((f"-{secret[1:]}",), (secret[:-1],), (secret + '"',), (secret, "x")):
+            _, out, err = dump(*arguments)
+            assert secret[1:30] not in out + err
+        assert secret not in dump(target=secret)[2]
+        for arguments in ([str(path), "--format", secret], [str(path), "--limit", secret], [str(path), f"--{secret}"]):
+            with pytest.raises(SystemExit):
+                main(arguments)
+            assert secret[1:30] not in capsys.readouterr().err
+
+
+class TestDamage:
+    """Whatever one record holds, the others are shown, and the exit status is 1."""
+
+    @pytest.mark.parametrize(
+        "record",
+        [
+            Record("x:X", None, pickle.dumps(5), (), 8),
+            Record("x:X", None, pickle.dumps((None, 5, 5)), (), 8),
+            Record("x:X", None, pickle.dumps(5), (), "flags"),
+            Record(7, None, pickle.dumps(5), (), VALUE),
+            Record("x:X", 7, pickle.dumps(5), (), VALUE),
+            Record("x:X", None, 7, (), VALUE),
+            Record("x:X", None, pickle.dumps(5), 7, VALUE),
+            Record("x:X", None, pickle.dumps(5), (7,), VALUE),
+        ],
+    )
+    def test_an_object(self, manager, dump, record):
+        with manager.directory.new_unit() as unit:
+            unit.root["entries"]["bad"] = Entry(record)
+            unit.commit()
+        manager.directory.store({"a": 1}, id="fine")
+        status, out, _ = dump("--all")
+
+        assert status == 1
+        assert [(row["object"], "error" in row) for row in rows(out)] == [("bad", True), ("fine", False)]
+        assert dump("--class", "*nothing*")[:2] == (0, "")
+
+    def test_what_is_no_entry_under_a_key_that_is_no_id(self, manager, dump):
+        with manager.directory.new_unit() as unit:
+            unit.root["sessions"]["\x1b[2J"] = 7
+            unit.root["entries"][b"\x00"] = Entry(Record("x:X", None, pickle.dumps("found"), (), VALUE))
+            unit.commit()
+        status, out, _ = dump("--all")
+        session, entry = rows(out)
+
+        assert status == 1
+        assert session == {"session": "\x1b[2J", "error": "'int' object has no attribute 'record'"}
+        assert (entry["object"], entry["content"]) == ({"$bytes": "AA=="}, "found")
+        assert "\x1b" not in dump("--all", "--format", "table")[1]
+
+    def test_a_principal_that_is_no_text(self, manager, dump):
+        manager.create()
+        with manager.directory.new_unit() as unit:
+            for entry in unit.root["sessions"].values():
+                entry.record = entry.record._replace(head=b"((I1\nI1\nI1\ncos\nsystem\nt}t.")
+            unit.commit()
+
+        assert rows(dump()[1])[0]["principal"] == {"$class": "os:system"}
+
+    def test_an_error_does_not_reach_the_terminal_with_escape_sequences(self, manager, dump):
+        with manager.directory.new_unit() as unit:
+            unit.root["entries"]["bad"] = Entry(Record("x:X", None, b"\x80\x04cx\x1b\xff\ny\n.", (), VALUE))
+            unit.commit()
+        for arguments in (("--all",), ("bad",), ("nothing\x1b[2J",)):
+            _, out, err = dump(*arguments, "--format", "table")
+            assert "\x1b" not in out + err
+
+    def test_a_persistent_object_that_is_gone(self, manager, dump, path):
+        account = Account()
+        account.books = PersistentList([1])
+        manager.directory.store(account, id="account")
+        manager.directory.store({"a": 1}, id="fine")
+        with manager.directory.new_unit() as unit:
+            account, gone = unit.root["entries"]["account"].record.state, b"\x00" * 7 + b"\xee"
+            account._p_activate()
+            oid = account._p_oid
+        manager.close()
+        state = f"c{__name__}\nAccount\n.".encode() + b"\x80\x03}X\x05\x00\x00\x00booksC\x08" + gone
+        TestHostility().overwrite(path, oid, state + b"cpersistent.list\nPersistentList\n\x86Qs.", whole=True)
+        status, out, _ = dump("--all")
+
+        assert status == 1
+        assert "is missing" in rows(out)[0]["error"]
+        assert "error" not in rows(out)[1]
+
+    def test_a_root_record_that_is_not_as_kiokupy_writes_it(self, manager, dump):
+        with manager.directory.new_unit() as unit:
+            unit.root["sessions"] = 7
+            unit.commit()
+        status, _, err = dump()
+
+        assert status == 2
+        assert "its root record is not as kiokupy writes it" in err
+
+
 class TestOutput:
+    def test_what_is_no_file_is_not_replaced(self, manager, dump, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        for target in (tmp_path, tmp_path / "pipe"):
+            status, _, err = dump("--output", str(target), "--force")
+            assert status == 2
+            assert "is no regular file" in err
+
+    def test_a_link_is_followed(self, manager, dump, tmp_path):
+        (tmp_path / "real").write_text("old")
+        (tmp_path / "link").symlink_to(tmp_path / "real")
+        assert dump("--output", str(tmp_path / "link"), "--force")[0] == 0
+
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "real").read_text() == ""
+
+    def test_it_writes_to_any_stream_that_stands_for_standard_output(self, manager, path):
+        manager.create()
+        with contextlib.redirect_stdout(io.StringIO()) as stream:
+            assert main([str(path)]) == 0
+
+        assert len(rows(stream.getvalue())) == 1
+
     def test_a_file_is_written_whole_and_for_its_owner_only(self, manager, dump, tmp_path):
         manager.create()
         target = tmp_path / "out.json"
@@ -657,6 +801,41 @@ class TestBehaviour:
             session["text"] = "x" * 200_000
             session.flush()
 
+    def test_a_full_disk_is_an_error(self, manager, path):
+        manager.create()
+        with (
+            open("/dev/full", "w") as full,
+            self.command(path, stdout=full, stderr=subprocess.PIPE, text=True) as process,
+        ):
+            assert process.wait(30) == 2
+            assert process.stderr.read() == "kiokupy-dump: [Errno 28] No space left on device\n"
+
+    @pytest.mark.parametrize("form", ["table", "json", "jsonl", "yaml"])
+    def test_a_narrow_encoding_is_no_error(self, manager, path, form):
+        session = manager.create()
+        session["name"], session.principal = "Zoë " + "x" * 500, "Zoë"
+        session.flush()
+        environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with self.command(path, "--format", form, env=environment, **pipes) as process:
+            out, err = process.communicate(timeout=30)
+
+        assert (process.returncode, err) == (0, "")
+        if form != "table":
+            row = yaml.safe_load(out)
+            assert (row[0] if isinstance(row, list) else row)["principal"] == "Zoë"
+
+    def test_it_does_not_keep_what_it_has_shown(self, manager, path):
+        with manager.directory.new_scope() as scope:
+            for number in range(2500):
+                scope.insert({"n": number})
+        with contextlib.closing(_open(str(path))) as database, database.open() as unit:
+            shown = Rows(unit, now=NOW, reveal=False).objects()
+            loaded = [unit.connection._cache.cache_non_ghost_count for _ in shown]
+
+        assert len(loaded) == 2500
+        assert max(loaded) < 2000
+
     def test_a_closed_pipe_ends_it_quietly(self, manager, path):
         self.fill(manager)
         with self.command(path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -698,6 +877,6 @@ def test_every_opcode_that_runs_something_is_replaced():
 
     assert replaced == {
         "REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD", "APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "FROZENSET",
-        "EXT1", "EXT2", "EXT4",
+        "EXT1", "EXT2", "EXT4", "DICT", "BYTEARRAY8",
     }  # fmt: skip
     assert {op.name for op in pickletools.opcodes if op.proto > 5} == set()

@@ -143,3 +143,10 @@ def test_a_module_that_is_gone_is_a_named_error():
 def test_the_error_for_an_unnamed_class_gives_the_line_that_allows_it():
     with pytest.raises(NotLoadable, match=r"connect\(..., allow_classes=\[Thing\]\)"):
         TypeMap().class_named(name_of(Thing))
+
+
+def test_the_tests_that_come_with_zodbs_containers_are_not_imported():
+    with pytest.raises(NotLoadable):
+        TypeMap().find("persistent.tests.test_mapping", "TestPersistentMapping")
+
+    assert "persistent.tests.test_mapping" not in sys.modules

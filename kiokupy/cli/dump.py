@@ -1,6 +1,16 @@
 """kiokupy-dump: show the sessions and objects in a store.
 
 It opens the store for reading only, needs none of the application's classes and runs nothing that is in the store.
+On a terminal it shows a table, elsewhere JSON Lines. The fields of a row, in JSON, JSON Lines and YAML::
+
+    session     the SHA-256 of the session's id, in hex     object      the object's id
+    created, used, expires   ISO 8601 in UTC, null: never   class       "module:qualname"
+    expired     true or false                               root        true or false
+    principal   who is logged in, or null                   references  the ids it refers to
+    size        bytes of the record                         size        as there
+    content     what it holds                               content     as there
+    error       why the rest is missing                     error       as there
+
 The forms that stored values are shown in are described in :mod:`kiokupy.inspection`.
 
 Exit status: 0 all is well; 1 an id was not found, or a record could not be read; 2 wrong arguments, or a store that
@@ -11,8 +21,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import logging
 import os
+import re
 import sys
 import tempfile
 import time
@@ -20,7 +32,7 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from kiokupy import backends, inspection
 from kiokupy.cli import formats
@@ -33,34 +45,52 @@ _EXAMPLES = """examples:
   kiokupy-dump var/shop.fs                               the sessions in a file
   kiokupy-dump sqlite:///app.sqlite --format json        as one JSON array
   kiokupy-dump postgresql://me@db/app 3fa9c2d1e0b1       one session, by the beginning of its hash
-  kiokupy-dump var/shop.fs --all --class '*.Order'       objects, by class
+  kiokupy-dump var/shop.fs --class Order                 objects, by class
 """
 _CLOSED_PIPE, _INTERRUPTED = 141, 130
+_PIECE = 1 << 16
+# What has the syntax of a session's id may be one, also when a character of it is missing.
+_SESSION_ID = re.compile(r"(?<![\w-])[\w-]{40,46}(?![\w-])", re.ASCII)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    given = sys.argv[1:] if arguments is None else arguments
-    # One session id in 64 begins with a dash; argparse would take it for an option.
-    dashed = [word for word in given if word.startswith("-") and key_of(word) is not None]
-    options = _parser().parse_args([word for word in given if word not in dashed])
-    options.ids += dashed
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
     logging.getLogger("ZODB").addHandler(logging.NullHandler())  # a missing index is no news to whoever dumps
     try:
         return _dump(options)
-    except KiokuError as error:
-        print(f"kiokupy-dump: {error}", file=sys.stderr)  # noqa: T201  # a command speaks
-        return 2
     except BrokenPipeError:
-        # Python flushes standard output at exit once more; let it go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _CLOSED_PIPE
+    except (KiokuError, OSError) as error:
+        _say(str(error))
+        return 2
     except KeyboardInterrupt:
         return _INTERRUPTED
 
 
+def _say(message: str) -> None:
+    print(f"kiokupy-dump: {formats.plain(_without_ids(' '.join(message.split())))}", file=sys.stderr)  # noqa: T201  # a command speaks
+
+
+def _without_ids(text: str) -> str:
+    return _SESSION_ID.sub("(not shown, it may be the id of a session)", text)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Keep a cookie in the wrong place to itself."""
+        super().error(_without_ids(message))
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    dashed = [text for text in arguments if text.startswith("-") and key_of(text) is not None]  # one id in 64
+    options = _parser().parse_intermixed_args([text for text in arguments if text not in dashed])
+    options.ids = [*options.ids, *dashed]
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="kiokupy-dump",
         description="Show the sessions (and, with --all, the objects) in a store. Nothing is written, and nothing run.",
         epilog=_EXAMPLES,
@@ -83,15 +113,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a number from 0 up, not {text!r}")
+    return int(text)
 
 
 def _dump(options: argparse.Namespace) -> int:
-    if options.output is not None and options.output.exists() and not options.force:
-        raise TargetError(f"{options.output} is there already", fix="Use --force to overwrite it")
+    _check_output(options.output, options.force)
     with contextlib.closing(_open(options.target)) as database, database.open() as unit, database.translated():
         now = time.time()
         chosen = _Chosen(Rows(unit, now=now, reveal=options.reveal), options)
@@ -99,10 +127,12 @@ def _dump(options: argparse.Namespace) -> int:
         writer = _writer(stream_format, whole=bool(options.ids), now=now)
         with _output(options.output) as stream:
             for text in writer(islice(chosen.rows(), options.limit)):
-                stream.write(text)
+                # An unbuffered standard output forgets what a closing pipe did not take of one write.
+                for start in range(0, len(text), _PIECE):
+                    stream.write(text[start : start + _PIECE])
             stream.flush()
         if not chosen.shown and not chosen.failed and stream_format == "table":
-            print("kiokupy-dump: the store holds nothing of that kind", file=sys.stderr)  # noqa: T201  # as above
+            _say("the store holds nothing of that kind")
         return 1 if chosen.failed else 0
 
 
@@ -133,7 +163,7 @@ class _Chosen:
                 self.failed = True
                 # A cookie's id is a secret even when it is wrong: it may be right elsewhere.
                 name = "the session of that cookie" if key_of(id) is not None else repr(id)
-                print(f"kiokupy-dump: {name} is not in the store", file=sys.stderr)  # noqa: T201  # as above
+                _say(f"{name} is not in the store")
 
 
 def _open(target: str) -> Database:
@@ -151,12 +181,35 @@ def _writer(name: str, *, whole: bool, now: float) -> Callable[[Iterable[Row]], 
     return {"json": formats.json_array, "jsonl": formats.json_lines, "yaml": formats.yaml_documents}[name]
 
 
+def _check_output(path: Path | None, force: bool) -> None:
+    if path is None or not path.exists():
+        return
+    if not path.is_file():
+        raise TargetError(f"{path} is no regular file", fix="Without --output it writes to standard output")
+    if not force:
+        raise TargetError(f"{path} is there already", fix="Use --force to overwrite it")
+
+
+@contextlib.contextmanager
+def _standard_output() -> Iterator[TextIO]:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        yield sys.stdout
+    except OSError:
+        # Python flushes standard output at exit once more; let it go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
 @contextlib.contextmanager
 def _output(path: Path | None) -> Iterator[TextIO]:
     """Give standard output, or a new file that replaces ``path`` when all is written."""
     if path is None:
-        yield sys.stdout
+        with _standard_output() as stream:
+            yield stream
         return
+    path = path.resolve()  # through a link, not over it
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:

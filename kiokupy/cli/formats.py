@@ -41,7 +41,7 @@ def yaml_documents(rows: Iterable[Row]) -> Iterator[str]:
     empty = True
     for row in rows:
         empty = False
-        text: str = yaml.safe_dump([row], sort_keys=False, allow_unicode=True)
+        text: str = yaml.safe_dump([row], sort_keys=False)
         yield text
     if empty:
         yield "[]\n"
@@ -51,13 +51,13 @@ def blocks(rows: Iterable[Row]) -> Iterator[str]:
     """Yield a block of lines for each row, its content whole."""
     for row in rows:
         for name, value in row.items():
-            text = json.dumps(value, indent=2) if isinstance(value, dict | list) else _plain(value)
+            text = json.dumps(value, indent=2) if isinstance(value, dict | list) else plain(value)
             yield f"{name:11}{text}\n"
         yield "\n"
 
 
 class Table:
-    """A table as wide as the terminal, its content abbreviated."""
+    """A table as wide as the terminal, its content abbreviated; a narrow one leaves columns out."""
 
     def __init__(self, now: float) -> None:
         self._now = now
@@ -67,17 +67,27 @@ class Table:
     def lines(self, rows: Iterable[Row]) -> Iterator[str]:
         """Yield a heading, where the kind of row changes, and a line for each row."""
         for row in rows:
-            columns = _SESSION_COLUMNS if "session" in row else _OBJECT_COLUMNS
+            columns = self._columns(_SESSION_COLUMNS if "session" in row else _OBJECT_COLUMNS)
             heading = [name.upper() for name, _, _ in columns]
             if heading != self._heading:
                 self._heading = heading
                 yield self._line([(name, width) for name, (_, width, _) in zip(heading, columns, strict=True)])
             yield self._line([(show(row, self._now), width) for _, width, show in columns])
 
+    def _columns(self, columns: list[_Column]) -> list[tuple[str, int, _Show]]:
+        narrow = self._width < _WIDE
+        widths = [small if narrow else width for _, width, small, _ in columns]
+        return [(name, width, show) for (name, _, _, show), width in zip(columns, widths, strict=True) if width]
+
     def _line(self, cells: list[tuple[str, int]]) -> str:
-        fixed = "  ".join(_fit(text, width).ljust(width) for text, width in cells[:-1])
-        rest = max(self._width - len(fixed) - 2, 20)
-        return f"{fixed}  {_fit(cells[-1][0], rest)}".rstrip() + "\n"
+        return _fit("  ".join(_fit(text, width).ljust(width) for text, width in cells).rstrip(), self._width) + "\n"
+
+
+_Show = Callable[[Row, float], str]
+#: A column's name, its width, its width in a narrow table (0: left out), and what it shows of a row.
+_Column = tuple[str, int, int, _Show]
+_WIDE = 100
+_REST = 10_000  # the last column has what the others leave
 
 
 def age(moment: str | None, now: float) -> str:
@@ -91,14 +101,14 @@ def age(moment: str | None, now: float) -> str:
 
 
 def _content(row: Row, now: float) -> str:
-    return f"! {row['error']}" if "error" in row else json.dumps(row["content"])
+    return f"! {plain(row['error'])}" if "error" in row else json.dumps(row["content"])
 
 
-def _column(name: str) -> Callable[[Row, float], str]:
-    return lambda row, now: _plain(row.get(name))
+def _column(name: str) -> _Show:
+    return lambda row, now: plain(row.get(name))
 
 
-def _age_column(name: str) -> Callable[[Row, float], str]:
+def _age_column(name: str) -> _Show:
     return lambda row, now: age(row[name], now) if name in row else "-"
 
 
@@ -107,30 +117,30 @@ def _size(row: Row, now: float) -> str:
     return "-" if size is None else f"{size} B" if size < 1000 else f"{size / 1000:.1f} kB"  # noqa: PLR2004  # kilo
 
 
-_SESSION_COLUMNS: list[tuple[str, int, Callable[[Row, float], str]]] = [
-    ("session", 12, lambda row, now: str(row["session"])[:12]),
-    ("principal", 14, _column("principal")),
-    ("created", 10, _age_column("created")),
-    ("used", 10, _age_column("used")),
-    ("expires", 10, _age_column("expires")),
-    ("size", 8, _size),
-    ("content", 0, _content),
+_SESSION_COLUMNS: list[_Column] = [
+    ("session", 12, 12, lambda row, now: plain(row["session"])[:12]),
+    ("principal", 14, 8, _column("principal")),
+    ("created", 10, 0, _age_column("created")),
+    ("used", 10, 10, _age_column("used")),
+    ("expires", 10, 10, _age_column("expires")),
+    ("size", 8, 8, _size),
+    ("content", _REST, _REST, _content),
 ]
-_OBJECT_COLUMNS: list[tuple[str, int, Callable[[Row, float], str]]] = [
-    ("object", 32, _column("object")),
-    ("class", 24, _column("class")),
-    ("root", 4, lambda row, now: "yes" if row.get("root") else "no"),
-    ("size", 8, _size),
-    ("content", 0, _content),
+_OBJECT_COLUMNS: list[_Column] = [
+    ("object", 32, 16, _column("object")),
+    ("class", 24, 16, _column("class")),
+    ("root", 4, 4, lambda row, now: "yes" if row.get("root") else "no"),
+    ("size", 8, 8, _size),
+    ("content", _REST, _REST, _content),
 ]
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     """Return a value as text that leaves the terminal alone: escape sequences in it are escaped."""
     if value is None:
         return "-"
     text = str(value)
-    return text if text.isprintable() else json.dumps(text)[1:-1]
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _fit(text: str, width: int) -> str:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import fnmatch
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from persistent import Persistent
+
 from kiokupy import inert, inspection
 from kiokupy.cli.masking import masked
 from kiokupy.database import Unit
-from kiokupy.entry import ROOT, Entry, Record
-from kiokupy.errors import KiokuError
+from kiokupy.entry import ROOT, Entry, EntryTree, Record
+from kiokupy.errors import StoreUnreadable
 from kiokupy.sessions.record import CLASS_NAME, Facts, key_of
 
 Row = dict[str, Any]
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 _WHOLE_DIGEST = 64
+_BETWEEN_COLLECTIONS = 500
 
 
 class Rows:
@@ -29,21 +33,29 @@ class Rows:
     """
 
     def __init__(self, unit: Unit, *, now: float, reveal: bool) -> None:
-        self._sessions, self._entries = unit.root["sessions"], unit.root["entries"]
+        self._sessions, self._entries = unit.root.get("sessions"), unit.root.get("entries")
+        if not isinstance(self._sessions, EntryTree) or not isinstance(self._entries, EntryTree):
+            raise StoreUnreadable(unit.database.location, "its root record is not as kiokupy writes it")
         self._now, self._reveal = now, reveal
+        self._connection = unit.connection
         unit.connection.graph = inspection.InertGraph()
 
     def sessions(self) -> Iterator[Row]:
         """Yield every session."""
-        for key, entry in self._sessions.items():
+        for key, entry in self._each(self._sessions):
             yield self._session(key, entry)
 
     def objects(self, pattern: str | None = None) -> Iterator[Row]:
         """Yield every object, or those whose class name, or its last part, matches a shell pattern."""
-        for id, entry in self._entries.items():
-            row = self._object(id, entry)
-            if pattern is None or _matches(row.get("class", ""), pattern):
-                yield row
+        for id, entry in self._each(self._entries):
+            if pattern is None or _is_of(entry, pattern):
+                yield self._object(id, entry)
+
+    def _each(self, tree: EntryTree) -> Iterator[tuple[Any, Entry]]:
+        for number, item in enumerate(tree.items(), start=1):
+            yield item
+            if number % _BETWEEN_COLLECTIONS == 0:
+                self._connection.cacheGC()  # ZODB keeps all it loaded until the transaction ends, unless it is asked
 
     def named(self, id: str) -> Iterator[Row]:
         """Yield what an id names: a session's id in the cookie, the beginning of its hash, or an object's id."""
@@ -58,44 +70,71 @@ class Rows:
             yield self._object(id, self._entries[id])
 
     def _session(self, key: bytes, entry: Entry) -> Row:
-        row: Row = {"session": key.hex()}
-        try:
-            row |= self._times(entry.record)
-        except (ValueError, TypeError, KiokuError) as error:
-            return {**row, "error": str(error)}
-        return self._with_content(row, entry.record)
+        row: Row = {"session": key.hex() if isinstance(key, bytes) else inspection.render(key)}
+        with _reported(row):
+            record = _checked(entry)
+            self._add_times(row, record)
+            self._add_content(row, record)
+        return row
 
-    def _times(self, record: Record) -> Row:
+    def _add_times(self, row: Row, record: Record) -> None:
         args, _ = inert.read(record.head or b"")
         facts = Facts(*args)
-        return {
+        row |= {
             "created": _moment(facts.created),
             "used": _moment(facts.used),
             "expires": _moment(facts.expires),
             "expired": facts.expires <= self._now,
-            "principal": facts.principal,
+            "principal": inspection.render(facts.principal),
         }
 
     def _object(self, id: str, entry: Entry) -> Row:
-        row: Row = {"object": id}
-        try:
-            record = entry.record
-        except KiokuError as error:
-            return {**row, "error": str(error)}
-        row |= {"class": record.class_name, "root": bool(record.flags & ROOT), "references": list(record.refs)}
-        return self._with_content(row, record)
+        row: Row = {"object": inspection.render(id)}
+        with _reported(row):
+            record = _checked(entry)
+            row |= {"class": record.class_name, "root": bool(record.flags & ROOT), "references": list(record.refs)}
+            self._add_content(row, record)
+        return row
 
-    def _with_content(self, row: Row, record: Record) -> Row:
+    def _add_content(self, row: Row, record: Record) -> None:
         parts = (part for part in (record.head, record.state) if isinstance(part, bytes))
         row["size"] = sum(map(len, parts))
-        try:
-            if record.class_name == CLASS_NAME and isinstance(record.state, bytes):
-                content = inspection.render(inert.read(record.state))
-            else:
-                content = inspection.content(record)
-        except (ValueError, KiokuError) as error:
-            return {**row, "error": str(error)}
-        return {**row, "content": content if self._reveal else masked(content)}
+        if record.class_name == CLASS_NAME and isinstance(record.state, bytes):
+            content = inspection.render(inert.read(record.state))
+        else:
+            content = inspection.content(record)
+        row["content"] = content if self._reveal else masked(content)
+
+
+@contextlib.contextmanager
+def _reported(row: Row) -> Iterator[None]:
+    """Note in a row why the rest of it is missing."""
+    try:
+        yield
+    except Exception as error:  # a hostile or damaged record fails in any way it likes, and the dump goes on
+        row["error"] = str(error) or type(error).__name__
+
+
+def _checked(entry: Entry) -> Record:
+    record = entry.record
+    _, head, state, refs, _ = record
+    if not (
+        isinstance(record.class_name, str)
+        and isinstance(head, bytes | None)
+        and isinstance(state, bytes | Persistent)
+        and isinstance(refs, tuple)
+        and all(isinstance(id, str) for id in refs)
+        and isinstance(record.flags, int)
+    ):
+        raise ValueError("the record is not as kiokupy writes it")
+    return record
+
+
+def _is_of(entry: Entry, pattern: str) -> bool:
+    row: Row = {}
+    with _reported(row):
+        row["class"] = _checked(entry).class_name
+    return _matches(row.get("class", ""), pattern)
 
 
 def _moment(seconds: float) -> str | None:

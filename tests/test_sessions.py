@@ -10,9 +10,11 @@ import pytest
 
 import kiokupy
 from kiokupy import SessionGone, SessionManager, SessionPolicy, SettingsError
+from kiokupy.entry import Entry, Record
 from kiokupy.errors import ConflictError, NotLoadable, NotStorable, UnknownBackend
 from kiokupy.sessions import manager as manager_module
 from kiokupy.sessions.manager import CookieAction
+from kiokupy.sessions.record import Facts, SessionCodec
 
 START = 1_800_000_000.0
 
@@ -630,3 +632,33 @@ def test_a_conflict_that_does_not_end_is_reported(hash_manager, monkeypatch):
 
     with pytest.raises(ConflictError):
         hash_manager.create()
+
+
+class TestStoredForm:
+    """What was written on 2026-11-24 is read for ever, and is written the same way still."""
+
+    ID = "A" * 43
+    KEY = bytes.fromhex("0f007385b6f9d4b7eeb2748605afe1a984a0a3bfa3f014d09e2a784ce9e5cd1a")
+    RECORD = Record(
+        "kiokupy:Session",
+        b"\x80\x05\x95+\x00\x00\x00\x00\x00\x00\x00(G?\xf0\x00\x00\x00\x00\x00\x00G@\x00\x00\x00\x00\x00\x00\x00G@\x08\x00\x00"
+        b"\x00\x00\x00\x00\x8c\x05alice\x94t\x94}\x94\x86\x94.",
+        b"\x80\x05\x95\r\x00\x00\x00\x00\x00\x00\x00}\x94\x8c\x01a\x94]\x94K\x01as.",
+        (),
+        2,
+    )
+
+    def test_a_session_is_written_as_it_was(self):
+        codec = SessionCodec(kiokupy.TypeMap())
+
+        assert codec.record(Facts(1.0, 2.0, 3.0, "alice"), codec.dump({"a": [1]})) == self.RECORD
+
+    def test_a_session_is_read_as_it_was_written(self, hash_manager, clock):
+        clock.now = 2.5
+        with hash_manager.directory.new_unit() as unit:
+            unit.root["sessions"][self.KEY] = Entry(self.RECORD)
+            unit.commit()
+        session = hash_manager.retrieve(self.ID)
+
+        assert (dict(session), session.principal) == ({"a": [1]}, "alice")
+        assert (session.created.timestamp(), session.expires.timestamp()) == (1.0, 3.0)

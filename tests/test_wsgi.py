@@ -3,6 +3,7 @@
 import io
 import logging
 import sys
+from importlib import metadata
 from wsgiref.util import FileWrapper
 from wsgiref.validate import validator
 
@@ -512,6 +513,11 @@ def test_a_client_that_goes_before_any_output_saves_nothing(manager):
 
 
 class TestPaste:
+    def test_the_filter_is_found_by_its_entry_points(self):
+        points = metadata.entry_points(group="paste.filter_app_factory")
+
+        assert {point.name for point in points if point.load() is make_filter} == {"main", "session"}
+
     def test_a_filter_is_made_of_strings(self, tmp_path):
         settings = {
             "target": f"file:path={tmp_path}/store.fs", "idle": "60", "absolute": "600", "resolution": "5",

@@ -84,8 +84,14 @@ class Changes:
         return bool(self._live.entries[key].record.flags & stored.ROOT)
 
     def settle(self) -> None:
-        """After a commit: nothing is left to undo, and what others changed is loaded anew when it is touched."""
-        self._clear()
+        """After a commit: nothing is left to undo."""
+        self._inserted.clear()
+        self._before.clear()
+        self._deleted.clear()
+        self._buried.clear()
+
+    def refresh(self) -> None:
+        """In a new transaction: what others changed is loaded anew when it is touched."""
         for key, _ in self._live.loaded():
             entry = self._live.entries.get(key)
             if entry is None:
@@ -112,13 +118,7 @@ class Changes:
             self._live.enter(key, obj, record)
         for key, record in self._before.items():
             self._live.enter(key, self._live.peek(key), record)
-        self._clear()
-
-    def _clear(self) -> None:
-        self._inserted.clear()
-        self._before.clear()
-        self._deleted.clear()
-        self._buried.clear()
+        self.settle()
 
     def _differs(self, key: str, record: Record) -> bool:
         """Tell whether an object changed: whether its record is neither the known one nor what that one reloads to."""

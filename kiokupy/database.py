@@ -165,37 +165,50 @@ class Unit:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._manager = transaction.TransactionManager(explicit=True)
+        self._active = False
         self.connection = database.connection(self._manager)
-        self._manager.begin()
+        try:
+            self.begin()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def root(self) -> PersistentMapping:
         """kiokupy's root record: ``format``, ``entries``, ``roots``, ``indexes`` and ``sessions``."""
         return self.connection.root()["kiokupy"]
 
+    def begin(self) -> None:
+        """Begin a transaction; it sees what was committed until now."""
+        self._active = True
+        with self.database.translated():
+            self._manager.begin()
+
     def commit(self) -> None:
-        """Write everything, or raise and write nothing; a new transaction has begun either way.
+        """Write everything, or raise and write nothing; the transaction is over either way.
 
         :raises ConflictError: another transaction changed the same records first.
+        :raises StoreError: the storage cannot write, as on a full disk.
         """
         try:
             with self.database.translated():
                 self._manager.commit()
-        except BaseException:
-            self._manager.abort()
-            raise
+            self._active = False
+        except OSError as error:
+            problem = f"nothing was written, the file system refused ({error.strerror})"
+            raise StoreError(self.database.location, problem, fix="Make room on the disk, and try again") from error
         finally:
-            self._manager.begin()
+            self.abort()
 
     def abort(self) -> None:
-        """Drop what was not committed, and begin a new transaction that sees the newest state."""
-        self._manager.abort()
-        with self.database.translated():
-            self._manager.begin()
+        """Drop what was not committed; the transaction is over, if there is one."""
+        if self._active:
+            self._active = False
+            self._manager.abort()
 
     def close(self) -> None:
         """Drop what was not committed and give the connection back."""
-        self._manager.abort()
+        self.abort()
         self.connection.close()
 
     def __enter__(self) -> Unit:

@@ -152,18 +152,15 @@ class Scope:
         :raises NotStorable: a changed object holds something that the type map refuses.
         """
         self._check_open("commit()")
-        try:
-            self._flush()
-            self._unit.commit()
-        except BaseException:
-            self.abort()
-            raise
-        self._changes.settle()
+        self._commit()
+        self._unit.begin()
+        self._changes.refresh()
 
     def abort(self) -> None:
         """Drop all changes: live objects are again as the store has them, new ones are unknown again."""
         self._check_open("abort()")
         self._unit.abort()
+        self._unit.begin()
         self._changes.undo()
 
     def close(self) -> None:
@@ -180,9 +177,18 @@ class Scope:
     def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
         try:
             if kind is None and self._open and not self._readonly:
-                self.commit()
+                self._commit()
         finally:
             self.close()
+
+    def _commit(self) -> None:
+        try:
+            self._flush()
+            self._unit.commit()
+        except BaseException:
+            self.abort()
+            raise
+        self._changes.settle()
 
     def _put(self, obj: object, id: str | None, *, root: bool, deep: bool) -> str:
         self._check_writable("store()")

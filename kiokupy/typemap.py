@@ -75,7 +75,12 @@ class Rule:
 
 def name_of(cls: type) -> str:
     """Return the name a class is stored under: ``module:qualname``."""
-    return f"{cls.__module__}:{cls.__qualname__}"
+    module = _STORED_MODULES.get(cls.__module__, cls.__module__)
+    return f"{module}:{cls.__qualname__}"
+
+
+#: Where a class moves between Python versions, records name one place.
+_STORED_MODULES = {"pathlib._local": "pathlib"}
 
 
 def first_class(cls: type, **options: Any) -> Rule:
@@ -251,11 +256,10 @@ def _standard_rules() -> list[Rule]:
         dict, list, set, frozenset, tuple, str, bytes, int, float, bool,
     ]  # fmt: skip
     rules = [intrinsic(cls) for cls in by_protocol]
-    # Paths have moved between modules from one Python to the next, a ZoneInfo reduces to a bound method, an array to a
-    # private function: a pair keeps their records free of all that.
+    # What these reduce to differs between Python versions, or is a bound method or a private function: a pair keeps
+    # their records free of all that.
     for path in (pathlib.PurePosixPath, pathlib.PureWindowsPath, pathlib.PosixPath, pathlib.WindowsPath):
-        aliases = tuple(f"{module}:{path.__name__}" for module in ("pathlib", "pathlib._local"))
-        rules.append(intrinsic(path, collapse=str, expand=path, aliases=aliases))
+        rules.append(intrinsic(path, collapse=str, expand=path))
     rules.append(intrinsic(zoneinfo.ZoneInfo, collapse=lambda zone: zone.key, expand=zoneinfo.ZoneInfo))
     rules.append(intrinsic(array, collapse=lambda a: (a.typecode, a.tolist()), expand=lambda data: array(*data)))
     return rules

@@ -1,6 +1,7 @@
 """The servers that tests talk to: a database of PostgreSQL for each test, a ZEO server for each test or process."""
 
 import contextlib
+import functools
 import os
 import socket
 import subprocess
@@ -20,14 +21,21 @@ IN_CI = os.environ.get("CI") == "true"
 missing: set[str] = set()
 
 
-def skip_without_postgresql():
+@functools.cache
+def postgresql_problem():
+    """Return why PostgreSQL cannot be used, or ``None``."""
     try:
         psycopg2.connect(POSTGRESQL, connect_timeout=5).close()
     except psycopg2.OperationalError as error:
-        if IN_CI:
-            raise
+        return str(error).strip()
+
+
+def skip_without_postgresql():
+    problem = postgresql_problem()
+    if problem is not None:
+        assert not IN_CI, problem
         missing.add("PostgreSQL (set KIOKUPY_TEST_POSTGRESQL)")
-        pytest.skip(f"PostgreSQL does not answer: {error}")
+        pytest.skip(f"PostgreSQL does not answer: {problem}")
 
 
 def administer(statement):
@@ -92,3 +100,7 @@ def new_zeo(folder):
     command = [sys.executable, "-m", "ZEO.runzeo", "-a", f"127.0.0.1:{port}", "-f", str(folder / "zeo.fs")]
     with running(command, port):
         yield f"zeo://127.0.0.1:{port}"
+
+
+if __name__ == "__main__":  # for scripts/test: without the server its branches cannot be covered
+    sys.exit(0 if IN_CI or postgresql_problem() is None else 1)

@@ -2,7 +2,10 @@
 
 import base64
 import hashlib
+import os
 import re
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass, field
 
@@ -431,6 +434,32 @@ class TestContent:
             found = SessionManager(directory, policy).retrieve(session.id)
             with pytest.raises(NotLoadable, match="Item"):
                 found["item"]
+
+    def test_a_set_that_comes_in_another_order_is_no_change(self, file_place):
+        """Another process hashes strings otherwise; a false change would write, and win over what others changed."""
+        words = {f"word {number}" for number in range(50)}
+        with file_place.connect() as directory:
+            session = SessionManager(directory).create()
+            session["words"] = words
+            session.flush()
+        script = f"""if True:
+            import kiokupy
+            with kiokupy.connect("File", path={str(file_place.options["path"])!r}) as directory:
+                manager = kiokupy.SessionManager(directory)
+                before = directory._database._db.lastTransaction()
+                slow, fast = manager.retrieve({session.id!r}), manager.retrieve({session.id!r})
+                assert slow["words"] == {{f"word {{n}}" for n in range(50)}}
+                slow.flush()
+                assert directory._database._db.lastTransaction() == before
+                fast["words"].add("new")
+                fast.flush()
+                slow["other"] = 1
+                slow.flush()
+                assert "new" in manager.retrieve({session.id!r})["words"]
+        """
+        for seed in ("1", "2"):
+            subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONHASHSEED": seed}, check=True)
+            script = script.replace('"new"', '"newer"').replace("range(50)}", "range(50)} | {'new'}")
 
     def test_keys_are_strings(self, hash_manager):
         session = hash_manager.create()

@@ -173,9 +173,17 @@ class SessionManager:
         return Held(str(id), facts, record, None, facts.principal)
 
     def _dump(self, held: Held) -> bytes:
-        if held.data is None and held.record is not None:
-            return _state(held.record)
-        return self._codec.dump(held.data or {})
+        """Return the state to write; if nothing changed, the very bytes that are stored."""
+        if held.record is None:
+            return self._codec.dump(held.data or {})
+        stored = _state(held.record)
+        if held.data is None:
+            return stored
+        state = self._codec.dump(held.data)
+        # Bytes can differ where nothing changed: a set comes in another order in another process.
+        if state != stored and state == self._codec.dump(self._codec.load(held.record)):
+            return stored
+        return state
 
     def _is_due(self, held: Held, state: bytes) -> bool:
         if held.record is None or state != held.record.state or held.principal != held.facts.principal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -55,6 +56,7 @@ class Database:
         cache_size: int,
     ) -> None:
         self.location, self.readonly = location, readonly
+        self._process = os.getpid()
         self._find_class, self._closed = find_class, False
         create = create and not readonly
         opened = storage
@@ -72,7 +74,17 @@ class Database:
             raise
 
     def open(self) -> Unit:
-        """Return a unit of work on a pooled connection, its transaction begun."""
+        """Return a unit of work on a pooled connection, its transaction begun.
+
+        :raises StoreError: this is a child of the process that opened the database. The two would share a file's lock
+            and position, or a socket, and write over each other.
+        """
+        if os.getpid() != self._process:
+            raise StoreError(
+                self.location,
+                f"opened in process {self._process} and used in its child {os.getpid()}",
+                fix="Connect in each process, after the fork; processes share a store through DBI or ZEO",
+            )
         with self.translated():
             return Unit(self)
 
@@ -89,7 +101,8 @@ class Database:
     def close(self) -> None:
         """Close every connection and the storage; closing twice is fine."""
         self._closed = True
-        self._db.close()
+        if os.getpid() == self._process:  # a child would say goodbye to the server in its parent's name
+            self._db.close()
 
     @contextmanager
     def translated(self) -> Iterator[None]:

@@ -104,3 +104,40 @@ def test_what_was_acknowledged_survives_a_kill_at_any_moment(tmp_path, target):
     last = max(int(line) for line in said[:-1])
     with kiokupy.connect(dsn, create=0) as directory:
         assert kiokupy.SessionManager(directory).retrieve(id)["n"] >= last
+
+
+def test_a_store_is_not_used_in_a_forked_child(file_place):
+    """Parent and child would write over each other in one file."""
+    script = f"""
+        import os, kiokupy
+        with kiokupy.connect("File", path={str(file_place.options["path"])!r}) as directory:
+            manager = kiokupy.SessionManager(directory)
+            child = os.fork()
+            if child == 0:
+                try:
+                    manager.create()
+                except kiokupy.StoreError as error:
+                    print(error, flush=True)
+                os._exit(0)
+            os.waitpid(child, 0)
+            manager.create()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True, check=True
+    )
+
+    assert "and used in its child" in done.stdout
+    assert "Connect in each process, after the fork" in done.stdout
+
+
+def test_a_forked_child_that_closes_leaves_its_parents_store_open(file_place, monkeypatch):
+    directory = file_place.connect()
+    parent = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: parent + 1)
+    directory.close()
+    monkeypatch.undo()
+
+    with pytest.raises(kiokupy.StoreLocked):
+        file_place.connect()
+    directory.close()
+    file_place.connect().close()

@@ -353,3 +353,30 @@ def test_a_zeo_server_behind_a_unix_socket_is_reached(tmp_path):
 def test_an_option_that_is_no_number_is_refused():
     with pytest.raises(TargetError, match="port is 'x'"):
         kiokupy.connect("ZEO", port="x")
+
+
+def test_a_hash_store_does_not_grow_with_every_write(monkeypatch):
+    """Old revisions, and what nothing refers to any more, are let go."""
+    monkeypatch.setattr("kiokupy.backends.hash._KEEP_SECONDS", -1)
+    monkeypatch.setattr("kiokupy.backends.hash._FEW_RECORDS", 100)
+    with kiokupy.connect("Hash") as directory:
+        manager = kiokupy.SessionManager(directory)
+        kept = manager.create()
+        for number in range(500):
+            kept["n"] = number
+            kept.flush()
+            manager.create().destroy()
+        with directory.new_unit() as unit:
+            storage = unit.connection.db().storage
+        assert sum(map(len, storage._data.values())) < 300
+        assert manager.retrieve(kept.id)["n"] == 499
+
+
+def test_a_hash_store_keeps_what_a_transaction_under_way_may_read(monkeypatch):
+    monkeypatch.setattr("kiokupy.backends.hash._FEW_RECORDS", 10)
+    with kiokupy.connect("Hash") as directory:
+        directory.store({"n": 0}, id="x")
+        with directory.new_scope() as early:
+            for number in range(1, 100):
+                directory.txn_do(lambda scope, number=number: scope.get("x").update(n=number))
+            assert early.get("x") == {"n": 0}

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from ZODB.ConflictResolution import ConflictResolvingStorage
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError
+from ZODB.serialize import referencesf
 
 from kiokupy.errors import StoreNotFound
+
+# Old revisions are for transactions that began before them; one older than this may meet a conflict instead.
+_KEEP_SECONDS = 60
+# Packing visits every record, so it waits until as many were written as there are, and at least so many.
+_FEW_RECORDS = 10_000
 
 
 class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[misc]  # ZODB has no annotations
@@ -20,6 +29,7 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
     def __init__(self) -> None:
         super().__init__("memory")
         self._resolved: list[bytes] = []
+        self._written = 0
 
     def store(self, oid: bytes, serial: bytes, data: bytes, version: str, transaction: Any) -> None:
         """Keep a record for the transaction, merged with what another one wrote meanwhile if its class can do that."""
@@ -34,6 +44,16 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
         """Begin; nothing is resolved yet."""
         super().tpc_begin(transaction, tid)
         self._resolved = []
+
+    def tpc_finish(self, transaction: Any, func: Callable[[bytes], Any] = lambda tid: None) -> bytes:
+        """Publish the transaction; now and then old revisions go, which would otherwise fill the memory."""
+        self._written += len(self._tdata)
+        tid: bytes = super().tpc_finish(transaction, func)
+        if self._written > max(_FEW_RECORDS, len(self._data)):
+            self._written = 0
+            with suppress(ValueError):  # the clock was put back; what is committed must not fail over that
+                self.pack(time.time() - _KEEP_SECONDS, referencesf)
+        return tid
 
     def tpc_vote(self, transaction: Any) -> list[bytes]:
         """Answer which records are not as the connection has them."""

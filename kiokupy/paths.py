@@ -8,6 +8,8 @@ from types import FunctionType, ModuleType
 
 from kiokupy.ghosts import is_ghost, slots_of
 
+_LONGEST = 400
+
 
 def find(root: object, wanted: object, *, name: str = "") -> str:
     """Return the shortest way from ``root`` to ``wanted``, such as ``cart['items'][2].gadget``.
@@ -23,7 +25,7 @@ def find(root: object, wanted: object, *, name: str = "") -> str:
     while queue:
         owner, path = queue.popleft()
         if owner is wanted:
-            return path
+            return path if len(path) <= _LONGEST else f"{path[: _LONGEST // 2]} … {path[-_LONGEST // 2 :]}"
         for child, step in _children(owner):
             if id(child) not in seen:
                 seen.add(id(child))

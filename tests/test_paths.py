@@ -71,3 +71,16 @@ def test_what_is_not_loaded_is_not_entered():
             friend = found.friend
             assert paths.find(found, friend) == "person.friend"
             assert scope._live.record(scope.object_to_id(friend)) is None
+
+
+def test_a_very_long_way_is_shown_with_its_two_ends():
+    bottom = Person("bottom")
+    top = bottom
+    for _ in range(500):
+        top = Person("above", friend=top)
+
+    found = paths.find(top, bottom)
+
+    assert found.startswith("person.friend.friend")
+    assert found.endswith(".friend.friend")
+    assert len(found) < 420

@@ -581,8 +581,10 @@ class TestIds:
 
         assert [row["object"] for row in rows(dump("--format", "jsonl", "a", "--reveal", "b")[1])] == ["a", "b"]
 
-    def test_an_id_that_may_be_of_a_session_is_in_no_error(self, manager, dump, capsys, path):
-        secret = manager.create().id
+    def test_an_id_that_may_be_of_a_session_is_in_no_error(self, manager, dump, capsys, path, monkeypatch):
+        secret = "Zq9_" * 10 + "xyz"
+        monkeypatch.setattr("kiokupy.sessions.manager.new_id", lambda: secret)
+        manager.create()
         for arguments in ((f"-{secret[1:]}",), (secret[:-1],), (secret + '"',), (secret, "x")):
             _, out, err = dump(*arguments)
             assert secret[1:30] not in out + err

@@ -230,6 +230,11 @@ def test_sessions_survive_a_restart(lasting_place, policy):
         assert SessionManager(directory, policy).retrieve(session.id)["item"] == Item("lamp")
 
 
+def test_a_manager_without_a_directory_is_refused():
+    with pytest.raises(SettingsError, match="kept in a directory, not in a str"):
+        SessionManager("Hash")
+
+
 def test_managers_of_one_directory_share_their_sessions(hash_manager, policy):
     session = hash_manager.create()
 

@@ -512,6 +512,11 @@ def test_a_client_that_goes_before_any_output_saves_nothing(manager):
     assert stored(manager) == []
 
 
+def test_a_middleware_without_a_manager_is_refused():
+    with pytest.raises(SettingsError, match="takes a session manager, not a str"):
+        SessionMiddleware(lambda environ, start_response: [], "Hash")
+
+
 class TestPaste:
     def test_the_filter_is_found_by_its_entry_points(self):
         points = metadata.entry_points(group="paste.filter_app_factory")

@@ -9,7 +9,7 @@ from typing import Any
 
 from kiokupy.directory import Directory, retried
 from kiokupy.entry import Entry, EntryTree, Record
-from kiokupy.errors import ConflictError, SessionGone
+from kiokupy.errors import ConflictError, SessionGone, SettingsError
 from kiokupy.sessions import settings as setting
 from kiokupy.sessions.merge import merge
 from kiokupy.sessions.policy import SessionPolicy
@@ -36,6 +36,9 @@ class SessionManager:
     """
 
     def __init__(self, directory: Directory, policy: SessionPolicy | None = None) -> None:
+        if not isinstance(directory, Directory):
+            fix = "For example: SessionManager(kiokupy.connect('Hash'))"
+            raise SettingsError(f"sessions are kept in a directory, not in a {type(directory).__name__}", fix=fix)
         self.directory = directory
         self.policy = policy if policy is not None else SessionPolicy()
         self._codec = SessionCodec(directory.typemap)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from kiokupy.errors import SessionGone
+from kiokupy.errors import SessionGone, SettingsError
 from kiokupy.sessions.manager import SessionManager
 from kiokupy.sessions.session import Session
 from kiokupy.web.cookies import Cookie
@@ -42,6 +42,9 @@ class SessionMiddleware:
         *,
         key: str = "kiokupy.session",
     ) -> None:
+        if not isinstance(manager, SessionManager):
+            fix = "For example: SessionMiddleware(app, SessionManager(kiokupy.connect('Hash')))"
+            raise SettingsError(f"the middleware takes a session manager, not a {type(manager).__name__}", fix=fix)
         self.app, self.manager, self.key = app, manager, key
         self.cookie = cookie if cookie is not None else Cookie()
 

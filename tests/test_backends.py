@@ -380,3 +380,26 @@ def test_a_hash_store_keeps_what_a_transaction_under_way_may_read(monkeypatch):
             for number in range(1, 100):
                 directory.txn_do(lambda scope, number=number: scope.get("x").update(n=number))
             assert early.get("x") == {"n": 0}
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "message"),
+    [
+        ('FATAL:  password authentication failed for user "me"', StoreDenied, "password authentication failed"),
+        ("fe_sendauth: no password supplied", StoreDenied, "wants a password. Give it in the target"),
+        ('FATAL:  no pg_hba.conf entry for host "h", user "me"', StoreDenied, "no pg_hba.conf entry"),
+        ('FATAL:  database "app" does not exist', StoreNotFound, "createdb"),
+        ("FATAL:  sorry, too many clients already", StoreUnreachable, "too many clients"),
+        ("connection refused", StoreUnreachable, "does not answer"),
+    ],
+)
+def test_what_a_server_of_postgresql_says_becomes_the_right_error(words, kind, message):
+    """These are its own words; the server of the tests asks for no password, so not all can be provoked there."""
+    from kiokupy.backends.postgresql import PostgreSQL  # the extra may be missing elsewhere
+
+    error = PostgreSQL(dbname="app")._refused(
+        psycopg2.OperationalError(f'connection to server at "h" failed: {words}\n')
+    )
+
+    assert type(error) is kind
+    assert message in str(error)

@@ -50,6 +50,9 @@ class PostgreSQL:
     def _refused(self, error: psycopg2.OperationalError) -> StoreError:
         # libpq gives no SQLSTATE for a failed connection, only the server's words; without any the server is not there.
         words = str(error).strip()
+        if "no password supplied" in words:
+            fix = "Give it in the target, in PGPASSWORD or in ~/.pgpass"
+            return StoreDenied(self.location, "the server wants a password", fix=fix)
         if "FATAL:" not in words or "too many" in words:
             return StoreUnreachable(self.location, f"the server does not answer ({words})")
         if "database" in words and "does not exist" in words:

@@ -248,6 +248,9 @@ def test_relstorages_options_are_passed_on(tmp_path):
         f"sqlite:///{tmp_path}/s?temp_store=2&pack_gc=0&commit_lock_timeout=7", cache_local_mb=3
     ) as directory:
         directory.store({}, id="x")
+        with directory.new_unit() as unit:
+            options = unit.connection.db().storage._options
+        assert (options.pack_gc, options.commit_lock_timeout, options.cache_local_mb) == (False, 7, 3)
 
 
 def test_sqlite_syncs_each_commit_to_disk(tmp_path):

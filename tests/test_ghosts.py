@@ -233,8 +233,11 @@ def test_a_touch_after_its_scope_ended_raises_and_a_type_check_still_works():
 
 
 def test_loading_what_is_no_ghost_does_nothing():
-    ghosts.load("text")
-    ghosts.unregister("text")
+    person = Person("Ann")
+    ghosts.load(person)
+    ghosts.unregister(person)
+
+    assert vars(person) == {"name": "Ann"}
 
 
 def test_the_slots_of_a_class_are_found_by_the_names_they_have_on_objects():

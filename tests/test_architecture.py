@@ -100,6 +100,12 @@ def test_every_arrow_goes_up_and_there_is_no_cycle():
     assert violations(PACKAGE) == []
 
 
+def test_the_table_of_layers_names_only_what_is_there():
+    there = modules(PACKAGE)
+
+    assert [name for layer in LAYERS for name in layer if name.removesuffix(".") not in there] == []
+
+
 def test_each_kind_of_wrong_arrow_is_found(tmp_path):
     package = tmp_path / "made_up"
     (package / "web").mkdir(parents=True)

@@ -27,7 +27,8 @@ def shop(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
         return _answer(start_response, "200 OK", pages.front(session).encode(), "text/html; charset=utf-8")
     if method == "POST" and path in _ACTIONS:
         form = _form(environ)
-        if not hmac.compare_digest(form.get("csrf", "").encode(), session.get("csrf", "-").encode()):
+        expected = session.get("csrf", "")
+        if not expected or not hmac.compare_digest(form.get("csrf", "").encode(), expected.encode()):
             return _answer(start_response, "403 Forbidden", b"This form is not from your session.\n", "text/plain")
         _ACTIONS[path](session, form)
         start_response("303 See Other", [("Location", "/"), ("Content-Length", "0")])
@@ -47,7 +48,8 @@ def _remove(session: Any, form: Form) -> None:
 
 def _login(session: Any, form: Form) -> None:
     session.principal = form.get("name", "")[:40] or "nobody"
-    session.regenerate()  # an id that somebody planted before is worth nothing now
+    session.regenerate()  # an id that somebody planted before is worth nothing now,
+    del session["csrf"]  # nor is the token that came with it
 
 
 def _logout(session: Any, form: Form) -> None:

@@ -43,6 +43,10 @@ def test_a_deletion_has_the_same_place_and_is_in_the_past():
         ('a="; b=[1; ]=; session = x ; session=y', "x"),
         ("xsession=1; session=", ""),
         ("SESSION=x", None),
+        ("\tsession\t=\tx\t", "x"),
+        ("\xa0session=x", None),
+        ("\x85session=x", None),
+        ("session\x1f=x", None),
     ],
 )
 def test_the_id_is_found_among_other_cookies_and_junk(header, value):
@@ -59,6 +63,11 @@ def test_the_id_is_found_among_other_cookies_and_junk(header, value):
         ({"name": "__Host-x", "domain": "example.org"}, "name"),
         ({"name": "__Host-x", "path": "/app"}, "name"),
         ({"name": "__Secure-x", "secure": False}, "name"),
+        ({"name": "__host-x", "secure": False}, "name"),
+        ({"name": "__SECURE-x", "secure": False}, "name"),
+        ({"name": 5}, "name"),
+        ({"path": None}, "path"),
+        ({"domain": b"example.org"}, "domain"),
         ({"path": "app"}, "path"),
         ({"path": ""}, "path"),
         ({"path": "/; Secure"}, "path"),
@@ -66,6 +75,9 @@ def test_the_id_is_found_among_other_cookies_and_junk(header, value):
         ({"samesite": "lax"}, "samesite"),
         ({"samesite": "None", "secure": False}, "samesite"),
         ({"max_age": 0}, "max_age"),
+        ({"max_age": 1.5}, "max_age"),
+        ({"max_age": True}, "max_age"),
+        ({"max_age": "60"}, "max_age"),
         ({"partitioned": True, "secure": False}, "partitioned"),
     ],
 )

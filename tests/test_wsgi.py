@@ -1,5 +1,6 @@
 """The WSGI middleware, driven by a server in a few lines that keeps to PEP 3333."""
 
+import contextlib
 import io
 import logging
 import sys
@@ -237,6 +238,30 @@ def test_the_session_is_saved_before_the_headers_leave(serve_app, manager):
     assert manager.retrieve(server.cookies["session"])["early"] == 1
 
 
+def test_an_empty_chunk_is_passed_on_once_the_headers_have_left(manager):
+    def app(environ, start_response):
+        start_response("200 OK", PLAIN)
+        yield from (b"", b"a", b"", b"b")
+
+    with contextlib.closing(SessionMiddleware(app, manager)({}, lambda status, headers: None)) as body:
+        assert list(body) == [b"a", b"", b"b"]
+
+
+@pytest.mark.parametrize("written", [b"", b"written "])
+def test_the_middleware_is_a_proper_server_to_the_application(serve_app, manager, written):
+    def app(environ, start_response):
+        environ["kiokupy.session"]["a"] = 1
+        write = start_response("200 OK", PLAIN)
+        if written:
+            write(written)
+        return (chunk for chunk in [b"", b"body"])
+
+    server = serve_app(validator(app))
+
+    assert server.get() == written + b"body"
+    assert dict(manager.retrieve(server.cookies["session"])) == {"a": 1}
+
+
 def test_a_generator_without_output_still_sends_its_headers(serve_app, manager):
     def app(environ, start_response):
         environ["kiokupy.session"]["a"] = 1
@@ -283,14 +308,64 @@ def test_a_session_begun_or_moved_after_the_headers_is_lost_with_a_warning(serve
     assert "late" not in caplog.text
 
 
-def test_a_session_only_looked_at_after_the_headers_is_no_matter(serve_app, caplog):
+@pytest.mark.parametrize("known", [False, True])
+def test_a_session_only_looked_at_after_the_headers_is_no_matter(serve_app, manager, caplog, known):
     def app(environ, start_response):
         start_response("200 OK", PLAIN)
         yield b"first"
         environ["kiokupy.session"].get("a")
 
+    server = serve_app(app)
+    if known:
+        server.cookies["session"] = manager.create().id
+    server.get()
+
+    assert caplog.text == ""
+
+
+def test_a_session_of_the_clients_first_touched_after_the_headers_is_saved(serve_app, manager, caplog):
+    id = manager.create().id
+
+    def app(environ, start_response):
+        start_response("200 OK", PLAIN)
+        yield b"first"
+        environ["kiokupy.session"]["late"] = 1
+
+    server = serve_app(app)
+    server.cookies["session"] = id
+    server.get()
+
+    assert dict(manager.retrieve(id)) == {"late": 1}
+    assert caplog.text == ""
+
+
+def test_a_new_session_with_nothing_but_a_principal_after_the_headers_is_warned_about(serve_app, manager, caplog):
+    def app(environ, start_response):
+        start_response("200 OK", PLAIN)
+        yield b"first"
+        environ["kiokupy.session"].principal = "alice"
+
     serve_app(app).get()
 
+    assert "its cookie was not sent" in caplog.text
+    assert stored(manager) == []
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_session_destroyed_after_the_headers_is_ended_without_a_warning(serve_app, manager, caplog, known):
+    def app(environ, start_response):
+        session = environ["kiokupy.session"]
+        start_response("200 OK", PLAIN)
+        yield b"first"
+        session["late"] = 1
+        session.destroy()
+
+    server = serve_app(app)
+    if known:
+        server.cookies["session"] = manager.create().id
+    server.get()
+
+    assert stored(manager) == []
     assert caplog.text == ""
 
 
@@ -399,6 +474,28 @@ def test_exc_info_after_the_headers_raises_again(serve_app):
         serve_app(app).get()
 
 
+def test_changes_after_an_exc_info_that_came_too_late_are_not_saved(serve_app, manager):
+    id = manager.create().id
+
+    def app(environ, start_response):
+        session = environ["kiokupy.session"]
+        start_response("200 OK", PLAIN)
+        yield b"first"
+        session["late"] = 1
+        try:
+            raise ValueError
+        except ValueError:
+            with pytest.raises(ValueError, match=r"^$"):
+                start_response("500 Error", PLAIN, sys.exc_info())
+        yield b"second"
+
+    server = serve_app(app)
+    server.cookies["session"] = id
+
+    assert server.get() == b"firstsecond"
+    assert dict(manager.retrieve(id)) == {}
+
+
 def test_a_status_from_500_on_saves_nothing_but_what_was_ended_stays_ended(serve_app, manager):
     id = manager.create().id
 
@@ -467,10 +564,25 @@ def test_a_request_whose_session_was_ended_meanwhile_is_answered_with_400(serve_
     assert closed == ([True] if kind != "generator" else [])
 
 
-def test_a_store_that_fails_at_the_end_fails_the_request_and_closes_the_body(serve_app, manager):
+def test_the_answer_to_head_about_an_ended_session_has_no_body(serve_app, manager):
+    app, _ = slow_logout(manager, "list")
+
+    def touching(environ, start_response):
+        environ["kiokupy.session"].get("a")
+        return app(environ, start_response)
+
+    server = serve_app(touching, checked=False)
+    server.cookies["session"] = manager.create().id
+
+    assert server.get(REQUEST_METHOD="HEAD") == b""
+    assert server.status == "400 Bad Request"
+
+
+@pytest.mark.parametrize("kind", [list, object])
+def test_a_store_that_fails_at_the_end_fails_the_request_and_closes_the_body(serve_app, kind):
     closed = []
 
-    class Body:
+    class Body(kind):
         def __iter__(self):
             yield b"x"
 

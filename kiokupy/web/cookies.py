@@ -9,6 +9,7 @@ from kiokupy.errors import SettingsError
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ATTRIBUTE = re.compile(r"[\x20-\x3a\x3c-\x7e]+")  # no control character, no semicolon
+_SPACE = " \t"
 _SAME_SITE = ("Lax", "Strict", "None")
 _PAST = "Thu, 01 Jan 1970 00:00:00 GMT"
 
@@ -38,16 +39,16 @@ class Cookie:
         host_only = self.secure and self.path == "/" and self.domain is None
         if not self.name:
             object.__setattr__(self, "name", "__Host-session" if host_only else "session")
-        self._check("name", bool(_TOKEN.fullmatch(self.name)), "It is made of letters, digits and -_.")
-        self._check(
-            "name", host_only or not self.name.startswith("__Host-"), "__Host- needs secure, path / and no domain"
-        )
-        self._check("name", self.secure or not self.name.startswith("__Secure-"), "__Secure- needs secure")
-        self._check("path", bool(_ATTRIBUTE.fullmatch(self.path)) and self.path[0] == "/", "It begins with /")
-        self._check("domain", self.domain is None or bool(_ATTRIBUTE.fullmatch(self.domain)), "It is a host name")
+        self._check("name", _fits(_TOKEN, self.name), "It is made of letters, digits and -_.")
+        prefix = self.name.lower()  # browsers mind the prefixes in any case
+        self._check("name", host_only or not prefix.startswith("__host-"), "__Host- needs secure, path / and no domain")
+        self._check("name", self.secure or not prefix.startswith("__secure-"), "__Secure- needs secure")
+        self._check("path", _fits(_ATTRIBUTE, self.path) and self.path[0] == "/", "It begins with /")
+        self._check("domain", self.domain is None or _fits(_ATTRIBUTE, self.domain), "It is a host name")
         self._check("samesite", self.samesite in _SAME_SITE, f"It is one of {', '.join(_SAME_SITE)}")
         self._check("samesite", self.secure or self.samesite != "None", "None needs secure")
-        self._check("max_age", self.max_age is None or self.max_age > 0, "It is a number of seconds above 0")
+        whole = type(self.max_age) is int and self.max_age > 0
+        self._check("max_age", self.max_age is None or whole, "It is a whole number of seconds above 0")
         self._check("partitioned", self.secure or not self.partitioned, "It needs secure")
 
     def read(self, header: str | None) -> str | None:
@@ -57,8 +58,10 @@ class Cookie:
         """
         for pair in (header or "").split(";"):
             name, equals, value = pair.partition("=")
-            if equals and name.strip() == self.name:
-                return value.strip().strip('"')
+            # Only what RFC 6265 calls white space: a bare strip() takes off U+00A0 as well, and would read a cookie
+            # named "\xa0__Host-session", which a browser lets any subdomain set, as ours.
+            if equals and name.strip(_SPACE) == self.name:
+                return value.strip(_SPACE).strip('"')
         return None
 
     def sent(self, id: str) -> str:
@@ -81,3 +84,7 @@ class Cookie:
         if not right:
             value = getattr(self, attribute)
             raise SettingsError(f"the cookie's {attribute} is {value!r}", target=attribute, fix=fix)
+
+
+def _fits(pattern: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from kiokupy.errors import SessionGone, SettingsError
-from kiokupy.sessions.manager import SessionManager
+from kiokupy.sessions.manager import CookieAction, SessionManager
 from kiokupy.sessions.session import Session
 from kiokupy.web.cookies import Cookie
 from kiokupy.web.headers import Headers, with_session
@@ -53,6 +53,8 @@ class SessionMiddleware:
         session = self.manager.open(self.cookie.read(environ.get("HTTP_COOKIE")), lazy=True)
         environ[self.key] = session
         response = _Response(self.manager, self.cookie, session, start_response)
+        # Servers such as waitress send what they get: a body would be taken for the next response.
+        response.gone_text = b"" if environ.get("REQUEST_METHOD") == "HEAD" else _GONE_TEXT
         result = self.app(environ, response.start)
         wrapper = environ.get("wsgi.file_wrapper")
         whole = isinstance(result, list | tuple) or (isinstance(wrapper, type) and isinstance(result, wrapper))
@@ -69,12 +71,16 @@ class _Response:
         self._start_response = start_response
         self._status = ""
         self._headers: Headers = []
-        self._write: Callable[[bytes], object] | None = None
+        self._write: Callable[[bytes], object]
         self._known_id: str | None = None
+        #: The headers have left.
+        self.sent = False
         #: The application failed, or its changes are not to be saved for another reason.
         self.failed = False
         #: The application's response was replaced by a message about its session.
         self.replaced = False
+        #: That message, as this request's method allows.
+        self.gone_text = _GONE_TEXT
 
     @property
     def started(self) -> bool:
@@ -84,12 +90,12 @@ class _Response:
     def start(self, status: str, headers: Headers, exc_info: Any = None, /) -> Callable[[bytes], object]:
         """Be the application's ``start_response``."""
         if exc_info is not None:
+            self.failed = True
             try:
-                if self._write is not None:
+                if self.sent:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
                 exc_info = None  # breaks the cycle through the traceback, as PEP 3333 asks
-            self.failed = True
         elif self.started:
             raise AssertionError("the application called start_response twice without exc_info")
         self._status, self._headers = status, list(headers)
@@ -103,7 +109,7 @@ class _Response:
 
     def send(self) -> Callable[[bytes], object]:
         """Save the session and let the headers leave, unless that was done; return the server's ``write``."""
-        if self._write is not None:
+        if self.sent:
             return self._write
         if not self.started:
             raise AssertionError("the application did not call start_response")
@@ -117,28 +123,31 @@ class _Response:
                 ("Cache-Control", "no-store"),
                 ("Vary", "Cookie"),
             ]
-            self._write = self._start_response(_GONE, headers)
-            return self._write
+            return self._leave(_GONE, headers)
         headers = with_session(self._headers, self._session, action, self._cookie)
-        self._known_id = self._session.id if self._session.accessed else None
-        self._write = self._start_response(self._status, headers)
-        return self._write
+        kept = self._session.client_id if action is CookieAction.KEEP else None
+        self._known_id = self._session.id if action is CookieAction.SEND else kept
+        return self._leave(self._status, headers)
 
     def send_whole(self, result: Iterable[bytes]) -> Iterable[bytes]:
         """Send the headers and return a body that is there already, as it is, for the server to measure or to map."""
-        self.send()
+        try:
+            self.send()
+        except BaseException:
+            _close(result)  # the server never gets it
+            raise
         if not self.replaced:
             return result
         _close(result)
-        return [_GONE_TEXT]
+        return [self.gone_text]
 
     def finish(self) -> None:
         """Save what the application changed after the headers had left; too late for a cookie."""
         session = self._session
-        if self._write is None or self.failed or not session.accessed:
+        if not self.sent or self.failed or not session.accessed or session.destroyed:
             return
         if session.is_new or session.id != self._known_id:
-            if session or not session.is_new:
+            if session or session.principal is not None or not session.is_new:
                 _log.warning("a session begun or moved after the headers had left is lost: its cookie was not sent")
             return
         try:
@@ -146,7 +155,12 @@ class _Response:
         except SessionGone:
             _log.warning("a session changed after the headers had left was ended meanwhile")
 
-    def _conclude(self) -> Any:
+    def _leave(self, status: str, headers: Headers) -> Callable[[bytes], object]:
+        self._write = self._start_response(status, headers)
+        self.sent = True
+        return self._write
+
+    def _conclude(self) -> CookieAction:
         self.failed = self.failed or self._status.startswith("5")
         return (self._manager.abandon if self.failed else self._manager.conclude)(self._session)
 
@@ -172,18 +186,19 @@ class _Body:
         response = self._response
         try:
             for chunk in self._result:
-                if not chunk:
-                    continue
-                response.send()
+                if chunk:
+                    response.send()
                 if response.replaced:
                     break
-                yield chunk
+                # An empty chunk is passed on, as PEP 3333 asks, but nothing may be before the headers have left.
+                if response.sent:
+                    yield chunk
             response.send()
         except BaseException:
             response.failed = True
             raise
         if response.replaced:
-            yield _GONE_TEXT
+            yield response.gone_text
 
 
 def _close(result: Iterable[bytes]) -> None:

@@ -1,6 +1,6 @@
 """Object graphs and web sessions, kept by id in ZODB: in memory, in one file, on SQLite, PostgreSQL or ZEO."""
 
-from kiokupy.directory import Directory, connect
+from kiokupy.directory import Directory
 from kiokupy.errors import (
     BackendMissing,
     BrokenReference,
@@ -26,6 +26,7 @@ from kiokupy.errors import (
     TargetError,
     UnknownBackend,
 )
+from kiokupy.opening import connect
 from kiokupy.scope import Scope
 from kiokupy.sessions.manager import SessionManager
 from kiokupy.sessions.policy import SessionPolicy

@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from kiokupy import backends
 from kiokupy.database import Database, Unit
 from kiokupy.departed import Departed
-from kiokupy.errors import ConflictError, TargetError
+from kiokupy.errors import ConflictError
 from kiokupy.scope import Scope
-from kiokupy.typemap import Allowed, TypeMap
+from kiokupy.typemap import TypeMap
 
 T = TypeVar("T")
 
@@ -20,7 +19,7 @@ _LONGEST_PAUSE = 0.5
 
 
 class Directory:
-    """Keeps objects by id in one database. Thread-safe; open one per process, with :func:`connect`.
+    """Keeps objects by id in one database. Thread-safe; open one per process, with :func:`kiokupy.connect`.
 
     Its verbs are one transaction each: what they return is loaded whole and can be used freely; a changed object is
     written back with :meth:`store` or :meth:`update`. Work on more than one object belongs in a :meth:`new_scope` or in
@@ -125,47 +124,6 @@ class Directory:
     def _attempt(self, work: Callable[[Scope], T], readonly: bool) -> T:
         with self.new_scope(readonly=readonly) as scope:
             return work(scope)
-
-
-def connect(
-    target: Any = "Hash",
-    *,
-    allow_classes: Iterable[Allowed] = (),
-    typemap: TypeMap | None = None,
-    cache_size: int = 20_000,
-    **options: Any,
-) -> Directory:
-    """Open a directory.
-
-    :param target: a backend's name (``"Hash"``, ``"File"``, ``"DBI"``, ``"ZEO"``) with its options; a DSN
-        (``"dbi:SQLite:dbname=app.sqlite"``, ``"file:path=app.fs;create=0"``); a URL (``"sqlite:///app.sqlite"``,
-        ``"postgresql://user@host/db"``, ``"zeo://host:port"``, ``"file:///srv/app.fs"``, ``"memory://"``); a mapping;
-        or the path of a ``.toml`` or ``.yaml`` file that holds such a mapping.
-    :param allow_classes: the application's classes that may be stored: classes, ``Rule`` objects, or names of modules.
-    :param typemap: a type map of your own, to which ``allow_classes`` is added.
-    :param cache_size: how many records each connection keeps in memory.
-    :param options: the backend's options; for each of them ``create`` (default 1: make the store if it is not there)
-        and ``readonly`` (default 0).
-    :raises TargetError: the target, an option or a backend is unknown or malformed.
-    :raises StoreError: the store cannot be opened; see the subclasses in :mod:`kiokupy.errors`.
-    """
-    typemap = typemap if typemap is not None else TypeMap()
-    if isinstance(allow_classes, str | type):
-        raise TargetError(f"allow_classes is a list, not {allow_classes!r}", fix=f"Write [{allow_classes!r}]")
-    for item in allow_classes:
-        typemap.allow(item)
-    resolved = backends.resolve(target, **options)
-    backend = resolved.backend()
-    storage = backend.open(create=resolved.create, readonly=resolved.readonly)
-    database = Database(
-        storage,
-        backend.location,
-        typemap.find,
-        create=resolved.create,
-        readonly=resolved.readonly,
-        cache_size=cache_size,
-    )
-    return Directory(database, typemap)
 
 
 def retried(attempt: Callable[[], T], retries: int) -> T:

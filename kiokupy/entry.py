@@ -13,8 +13,11 @@ from persistent import Persistent
 
 from kiokupy.errors import StoreTooNew
 
-#: The format this code writes, of entries and of the database's root record. It reads all up to this one.
+#: The format of the database's root record. This code reads all up to this one.
 FORMAT = 1
+
+#: The formats of entries: the second has a version and weak references, and is written only where there are any.
+_SHORT, _WHOLE = 1, 2
 
 #: The pickle protocol of the two pickles: fixed, since change detection compares bytes.
 PROTOCOL = 5
@@ -41,6 +44,10 @@ class Record(NamedTuple):
     #: the ids of the first-class objects it refers to; the pickles name them by their position here
     refs: tuple[str, ...]
     flags: int
+    #: the version of the class whose state this is, as the type map's rule said; since format 2
+    version: str | None = None
+    #: the ids of the first-class objects it refers to weakly, which it does not keep alive; since format 2
+    weak: tuple[str, ...] = ()
 
 
 class Entry(Persistent):  # type: ignore[misc]  # persistent has no annotations
@@ -50,11 +57,14 @@ class Entry(Persistent):  # type: ignore[misc]  # persistent has no annotations
         self.record = record
 
     def __getstate__(self) -> tuple[object, ...]:
-        return (FORMAT, *self.record)
+        record = self.record
+        if record.version is None and not record.weak:
+            return (_SHORT, *record[:5])
+        return (_WHOLE, *record)
 
     def __setstate__(self, state: tuple[object, ...]) -> None:
-        if state[0] != FORMAT:
-            raise StoreTooNew("an entry", found=state[0], supported=FORMAT)
+        if state[0] not in (_SHORT, _WHOLE):
+            raise StoreTooNew("an entry", found=state[0], supported=_WHOLE)
         self.__dict__["record"] = Record(*state[1:])  # type: ignore[arg-type]  # as __getstate__ wrote it
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 from kiokupy import ids as object_ids
 from kiokupy.changes import Changes
 from kiokupy.database import Unit
 from kiokupy.departed import Departed
 from kiokupy.drafts import Draft
-from kiokupy.errors import DuplicateId, NotFound, NotStored, ScopeClosed, StoreReadOnly
+from kiokupy.errors import DuplicateId, NotFound, StoreReadOnly
 from kiokupy.live import LiveObjects
+from kiokupy.lookups import Lookups
 from kiokupy.typemap import TypeMap
 
 
-class Scope:
+class Scope(Lookups):
     """One connection, one transaction, one identity map; used by one thread or task at a time.
 
     ``with directory.new_scope() as scope:`` commits when the block succeeds and aborts when it raises. Until then
@@ -84,52 +82,6 @@ class Scope:
             for key in keys:
                 self._changes.delete(key)
 
-    def lookup(self, id: str, default: Any = None) -> Any:
-        """Return the object of an id, or ``default``.
-
-        :raises InvalidId: ``id`` cannot be one.
-        :raises NotLoadable: the type map refuses its class.
-        """
-        self._check_open("lookup()")
-        found = self._live.get(object_ids.check(id))
-        return default if found is None else found
-
-    def get(self, id: str) -> Any:
-        """Return the object of an id, as :meth:`lookup`.
-
-        :raises NotFound: no object has it.
-        """
-        found = self.lookup(id)
-        if found is None:
-            raise NotFound(id)
-        return found
-
-    def lookup_many(self, ids: Iterable[str]) -> dict[str, Any]:
-        """Return the objects of many ids, by id; what is not in the store is not in the answer."""
-        found = ((id, self.lookup(id)) for id in ids)
-        return {id: obj for id, obj in found if obj is not None}
-
-    def exists(self, id: str) -> bool:
-        """Tell whether an object has this id."""
-        self._check_open("exists()")
-        with self._unit.database.translated():
-            return object_ids.check(id) in self._live.entries
-
-    def object_to_id(self, obj: object) -> str | None:
-        """Return the id of a live object, or ``None``; the store is not asked."""
-        self._check_open("object_to_id()")
-        return self._live.live_id(obj)
-
-    def id_to_object(self, id: str) -> Any:
-        """Return the live object of an id, or ``None``; the store is not asked."""
-        self._check_open("id_to_object()")
-        return self._live.peek(object_ids.check(id))
-
-    def is_root(self, object_or_id: object) -> bool:
-        """Tell whether an object keeps itself alive when garbage is collected; raises as :meth:`delete`."""
-        self._check_open("is_root()")
-        return self._changes.is_root(self._stored_key(object_or_id))
-
     def set_root(self, object_or_id: object) -> None:
         """Let an object keep itself alive; raises as :meth:`delete`."""
         self._check_writable("set_root()")
@@ -139,11 +91,6 @@ class Scope:
         """Let an object live only as long as a root reaches it; raises as :meth:`delete`."""
         self._check_writable("unset_root()")
         self._changes.set_root(self._stored_key(object_or_id), False)
-
-    def load_all(self) -> None:
-        """Load every object that those in this scope reach, so that they stay usable when it ends."""
-        self._check_open("load_all()")
-        self._live.load_all()
 
     def commit(self) -> None:
         """Write what changed and begin a new transaction; if that fails, everything is aborted.
@@ -230,25 +177,6 @@ class Scope:
             draft.check(obj)
             draft.run(obj)
         self._write(draft)
-
-    def _known(self, obj: object) -> str:
-        key = self._live.known_id(obj)
-        if key is None:
-            raise NotStored(obj)
-        return key
-
-    def _key(self, object_or_id: object) -> str:
-        return object_ids.check(object_or_id) if isinstance(object_or_id, str) else self._known(object_or_id)
-
-    def _stored_key(self, object_or_id: object) -> str:
-        key = self._key(object_or_id)
-        if not self.exists(key):
-            raise NotFound(key)
-        return key
-
-    def _check_open(self, verb: str) -> None:
-        if not self._open:
-            raise ScopeClosed(f"the scope's {verb}")
 
     def _check_writable(self, verb: str = "commit()") -> None:
         self._check_open(verb)

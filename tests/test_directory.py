@@ -10,7 +10,6 @@ from ZODB.POSException import ConflictError as WriteConflict
 from ZODB.POSException import POSKeyError, ReadConflictError, ReadOnlyError, StorageError
 from ZODB.utils import z64
 
-from kiokupy.directory import connect
 from kiokupy.errors import (
     ConflictError,
     DuplicateId,
@@ -24,6 +23,7 @@ from kiokupy.errors import (
     StoreUnreadable,
     TargetError,
 )
+from kiokupy.opening import connect
 from kiokupy.typemap import TypeMap
 
 

@@ -247,12 +247,12 @@ def test_the_root_record_has_its_keys():
 
 
 def test_the_fields_of_a_record_have_their_order():
-    assert Record._fields == ("class_name", "head", "state", "refs", "flags")
+    assert Record._fields == ("class_name", "head", "state", "refs", "flags", "version", "weak")
 
 
 def test_a_format_of_the_future_is_refused():
     with pytest.raises(StoreTooNew):
-        Entry.__new__(Entry).__setstate__((2, "x:Y", None, b"", (), 0))
+        Entry.__new__(Entry).__setstate__((3, "x:Y", None, b"", (), 0))
 
 
 @pytest.mark.parametrize("stand_in", [lambda: ref(0, "a:B"), lambda: restore("a:B", "data")])

@@ -117,7 +117,7 @@ def _reported(row: Row) -> Iterator[None]:
 
 def _checked(entry: Entry) -> Record:
     record = entry.record
-    _, head, state, refs, _ = record
+    head, state, refs = record[1:4]
     if not (
         isinstance(record.class_name, str)
         and isinstance(head, bytes | None)

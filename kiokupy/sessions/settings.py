@@ -9,8 +9,8 @@ from typing import Any
 
 from kiokupy.backends import dsn
 from kiokupy.directory import Directory
-from kiokupy.directory import connect as connect_directory
 from kiokupy.errors import SettingsError
+from kiokupy.opening import connect as connect_directory
 from kiokupy.typemap import Allowed
 
 BACKEND, OPTIONS = "kiokudb_backend", "kiokudb_backend_opts"

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kiokupy.backends import dsn
-from kiokupy.directory import connect
 from kiokupy.errors import SettingsError
+from kiokupy.opening import connect
 from kiokupy.sessions.manager import SessionManager
 from kiokupy.sessions.policy import SessionPolicy
 from kiokupy.sessions.settings import BACKEND, OPTIONS

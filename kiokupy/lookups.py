@@ -1,0 +1,91 @@
+"""Lookups: the verbs of a scope that write nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from kiokupy import ids as object_ids
+from kiokupy.changes import Changes
+from kiokupy.database import Unit
+from kiokupy.errors import NotFound, NotStored, ScopeClosed
+from kiokupy.live import LiveObjects
+
+
+class Lookups:
+    """Finds objects in one transaction; :class:`~kiokupy.scope.Scope` adds the verbs that write."""
+
+    _unit: Unit
+    _live: LiveObjects
+    _changes: Changes
+    _open: bool
+
+    def lookup(self, id: str, default: Any = None) -> Any:
+        """Return the object of an id, or ``default``.
+
+        :raises InvalidId: ``id`` cannot be one.
+        :raises NotLoadable: the type map refuses its class.
+        """
+        self._check_open("lookup()")
+        found = self._live.get(object_ids.check(id))
+        return default if found is None else found
+
+    def get(self, id: str) -> Any:
+        """Return the object of an id, as :meth:`lookup`.
+
+        :raises NotFound: no object has it.
+        """
+        found = self.lookup(id)
+        if found is None:
+            raise NotFound(id)
+        return found
+
+    def lookup_many(self, ids: Iterable[str]) -> dict[str, Any]:
+        """Return the objects of many ids, by id; what is not in the store is not in the answer."""
+        found = ((id, self.lookup(id)) for id in ids)
+        return {id: obj for id, obj in found if obj is not None}
+
+    def exists(self, id: str) -> bool:
+        """Tell whether an object has this id."""
+        self._check_open("exists()")
+        with self._unit.database.translated():
+            return object_ids.check(id) in self._live.entries
+
+    def object_to_id(self, obj: object) -> str | None:
+        """Return the id of a live object, or ``None``; the store is not asked."""
+        self._check_open("object_to_id()")
+        return self._live.live_id(obj)
+
+    def id_to_object(self, id: str) -> Any:
+        """Return the live object of an id, or ``None``; the store is not asked."""
+        self._check_open("id_to_object()")
+        return self._live.peek(object_ids.check(id))
+
+    def is_root(self, object_or_id: object) -> bool:
+        """Tell whether an object keeps itself alive when garbage is collected; raises as :meth:`delete`."""
+        self._check_open("is_root()")
+        return self._changes.is_root(self._stored_key(object_or_id))
+
+    def load_all(self) -> None:
+        """Load every object that those in this scope reach, so that they stay usable when it ends."""
+        self._check_open("load_all()")
+        self._live.load_all()
+
+    def _known(self, obj: object) -> str:
+        key = self._live.known_id(obj)
+        if key is None:
+            raise NotStored(obj)
+        return key
+
+    def _key(self, object_or_id: object) -> str:
+        return object_ids.check(object_or_id) if isinstance(object_or_id, str) else self._known(object_or_id)
+
+    def _stored_key(self, object_or_id: object) -> str:
+        key = self._key(object_or_id)
+        if not self.exists(key):
+            raise NotFound(key)
+        return key
+
+    def _check_open(self, verb: str) -> None:
+        if not self._open:
+            raise ScopeClosed(f"the scope's {verb}")

@@ -12,13 +12,15 @@ PACKAGE = Path(kiokupy.__file__).parent
 
 #: A module imports from the lines above its own, and from its own line. A name that ends in a dot means all below it.
 LAYERS = [
+    ["errors.root"],
+    ["errors.stores", "errors.objects"],
     ["errors"],
     ["ids", "typemap", "entry"],
     ["ghosts", "paths", "collapse", "expand", "departed", "inert", "backends", "backends."],
     ["drafts", "connection", "database", "identity"],
     ["live", "changes", "lookups", "scope", "inspection"],
     ["directory", "opening"],
-    ["sessions", "sessions."],
+    ["maintenance", "maintenance.", "sessions", "sessions."],
     ["web", "web.", "cli", "cli."],
     [""],
 ]

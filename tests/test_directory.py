@@ -243,8 +243,8 @@ def test_an_entry_of_a_newer_format_is_refused(memory):
     memory.store(Person("a"), id="x")
     with memory.new_scope() as scope:
         entry = scope._live.entries["x"]
-        with pytest.raises(StoreTooNew, match="has format 2"):
-            entry.__setstate__((2, *entry.record))
+        with pytest.raises(StoreTooNew, match="has format 3"):
+            entry.__setstate__((3, *entry.record))
 
 
 class Failing(CountingStorage):

@@ -82,6 +82,50 @@ CASES = [
     ),
     (errors.NotLoadable("shop:Gadget", reason="it is odd"), "shop:Gadget is not loaded: it is odd", {"id": None}),
     (
+        errors.NoHistory("a"),
+        "a: this store keeps no history. File keeps it until it is packed, and DBI if the store was made with keep_history=1",
+        {"location": "a"},
+    ),
+    (
+        errors.UpgradeMissing("shop:Cart", "1", wanted="3", id="x"),
+        "shop:Cart (in the record of 'x') was stored by version '1' of its class, and nothing leads from there to '3'. "
+        "Give its Rule an upgrade: upgrades={'1': ...}",
+        {"class_name": "shop:Cart", "version": "1", "wanted": "3", "id": "x"},
+    ),
+    (
+        errors.UpgradeMissing("shop:Cart", None, wanted="3"),
+        "shop:Cart was stored by version None of its class, and nothing leads from there to '3'. "
+        "Give its Rule an upgrade: upgrades={None: ...}",
+        {"id": None},
+    ),
+    (
+        errors.BrokenObject("shop:Cart"),
+        "the class shop:Cart is gone, so its objects can be looked at and not changed. Bring the class back, or name its "
+        "successor: Rule(..., aliases=[...])",
+        {"class_name": "shop:Cart"},
+    ),
+    (
+        errors.UniqueViolation("email", "a@b", id="x", other="y"),
+        "'a@b' as email of object 'x' is taken by object 'y'. Change one of them, or declare the index without unique=True",
+        {"index": "email", "value": "a@b", "id": "x", "other": "y"},
+    ),
+    (
+        errors.NotIndexed("age"),
+        "there is no index 'age'. Declare it: connect(..., indexes=[Index('age')]), or look at every object: grep()",
+        {"index": "age"},
+    ),
+    (errors.NotIndexed("age", problem="it is odd", fix="Do this"), "it is odd. Do this", {}),
+    (
+        errors.CannotUndo("it is late"),
+        "it is late. Look the object up as it was, new_scope(at=...), and store what is still wanted",
+        {},
+    ),
+    (
+        errors.StreamError(7, "it is odd"),
+        "line 7 of the dump cannot be loaded: it is odd. Nothing was written",
+        {"line": 7},
+    ),
+    (
         errors.BrokenReference(referrer="a", target="b", path="person.friend"),
         "object 'a' refers at person.friend to 'b', which is not in the store. Store an object under that id, or remove "
         "the reference and store the referrer",

@@ -1,0 +1,1 @@
+"""Maintenance: what keeps a store healthy, as calls on an open directory."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import NamedTuple
 
 from persistent import Persistent
 
@@ -13,17 +14,29 @@ from kiokupy.database import Unit
 from kiokupy.drafts import Draft
 from kiokupy.entry import Entry, Record
 from kiokupy.errors import ConflictError, KiokuError
+from kiokupy.identity import Snapshot
 from kiokupy.live import LiveObjects
+
+
+class Mark(NamedTuple):
+    """What a transaction had done, and which objects it knew, at a savepoint."""
+
+    inserted: set[str]
+    before: dict[str, Record]
+    deleted: dict[str, tuple[object, Record | None]]
+    buried: list[object]
+    known: Snapshot
 
 
 class Changes:
     """Writes entries for the live objects of a scope.
 
+    :param tracks: whether live objects that changed are written without being named.
     :param check_writable: raises where the scope may not write; called before anything is written.
     """
 
-    def __init__(self, unit: Unit, live: LiveObjects, check_writable: Callable[[], None]) -> None:
-        self._unit, self._live = unit, live
+    def __init__(self, unit: Unit, live: LiveObjects, *, tracks: bool, check_writable: Callable[[], None]) -> None:
+        self._unit, self._live, self._tracks = unit, live, tracks
         self._inserted: set[str] = set()
         # What was known of objects before this transaction wrote or deleted them.
         self._before: dict[str, Record] = {}
@@ -53,6 +66,15 @@ class Changes:
         for key, obj in draft.new.items():
             self._insert(key, obj, draft.records[key])
 
+    def is_clean(self, key: str) -> bool:
+        """Tell whether a live object is as the store had it before this transaction, so that nothing needs it here."""
+        obj, known = self._live.peek(key), self._live.record(key)
+        if obj is None or key in self._inserted or key in self._before:
+            return False
+        if isinstance(obj, Persistent):
+            return not obj._p_changed
+        return known is None or not self._tracks or not self._differs(key, self._live.collapsed(obj))
+
     def delete(self, key: str) -> None:
         """Take an entry out of the store. A live object is loaded first, if it can be, and stays usable."""
         obj = self._live.peek(key)
@@ -66,6 +88,14 @@ class Changes:
         self._inserted.discard(key)
         self.set_root(key, False)
         del self._live.entries[key]
+
+    def clear(self) -> None:
+        """Take every entry out of the store."""
+        for key in self._live.live_keys():
+            if key in self._live.entries:
+                self.delete(key)
+        self._live.entries.clear()
+        self._unit.root["roots"].clear()
 
     def set_root(self, key: str, root: bool) -> None:
         """Set or clear an entry's root flag."""
@@ -108,6 +138,19 @@ class Changes:
             else:
                 self._live.bury(key)
 
+    def mark(self) -> Mark:
+        """At a savepoint: note how things stand."""
+        known = self._live.snapshot()
+        return Mark(set(self._inserted), dict(self._before), dict(self._deleted), list(self._buried), known)
+
+    def roll_back(self, mark: Mark) -> None:
+        """After a rollback to a savepoint: objects and what is known of them are as they were there."""
+        self._live.recall(mark.known, self._live.entries)
+        self._inserted, self._before = set(mark.inserted), dict(mark.before)
+        self._deleted, self._buried = dict(mark.deleted), list(mark.buried)
+        for key, _ in self._live.loaded():
+            self._live.reset(key)
+
     def forget(self) -> None:
         """Let what is known of objects be as before this transaction; the objects stay as they are."""
         for key in self._inserted:
@@ -120,7 +163,7 @@ class Changes:
             self._live.enter(key, self._live.peek(key), record)
         self.settle()
 
-    def _differs(self, key: str, record: Record) -> bool:
+    def _differs(self, key: str, record: Record | None) -> bool:
         """Tell whether an object changed: whether its record is neither the known one nor what that one reloads to."""
         known = self._live.record(key)
         if known is None or _content(record) == _content(known):

@@ -213,6 +213,11 @@ class Unit:
         finally:
             self.abort()
 
+    def savepoint(self) -> Any:
+        """Write changes aside, and return the transaction's savepoint to roll back to."""
+        with self.database.translated():
+            return self._manager.savepoint()
+
     def abort(self) -> None:
         """Drop what was not committed; the transaction is over, if there is one."""
         if self._active:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from kiokupy.database import Database, Unit
@@ -15,6 +16,7 @@ from kiokupy.typemap import TypeMap
 
 T = TypeVar("T")
 
+_RETRIES = 10
 _LONGEST_PAUSE = 0.5
 
 
@@ -30,6 +32,8 @@ class Directory:
         self._database = database
         self.typemap = typemap
         self._departed = Departed()
+        # The scope of the txn_do() that is under way in a thread.
+        self._current = threading.local()
 
     @property
     def location(self) -> str:
@@ -41,72 +45,118 @@ class Directory:
         """Whether the store was opened for reading only."""
         return self._database.readonly
 
-    def new_scope(self, *, readonly: bool = False) -> Scope:
-        """Return a new unit of work; use it in a ``with`` block."""
+    def new_scope(self, *, readonly: bool = False, track: bool = True) -> Scope:
+        """Return a new unit of work; use it in a ``with`` block.
+
+        :param readonly: write nothing; each verb that would raises :class:`~kiokupy.errors.StoreReadOnly`.
+        :param track: write live objects that changed without being told to, which costs a look at each loaded object
+            at the end; with ``track=False`` what is not given to ``store()`` or ``update()`` is not written.
+        """
         unit = self._database.open()
-        return Scope(unit, self.typemap, self._departed, readonly=readonly or self.readonly)
+        return Scope(unit, self.typemap, self._departed, readonly=readonly or self.readonly, track=track)
 
     def new_unit(self) -> Unit:
         """Return a transaction on the bare records, for the layers that keep records of their own, as sessions do."""
         return self._database.open()
 
-    def txn_do(self, work: Callable[[Scope], T], *, retries: int = 10, readonly: bool = False) -> T:
+    def txn_do(self, work: Callable[[Scope], T], *, retries: int = _RETRIES, readonly: bool = False) -> T:
         """Call ``work(scope)`` in a transaction, again in a new one after a conflict, and return what it returned.
 
         Between attempts it waits a random time, up to 2 ms at first and twice that each time, at most half a second.
+        Called within ``work`` it nests: what the inner work did is undone if that raises, the rest stays, and conflicts
+        are the outer one's.
 
         :param retries: how many times to try again.
         :raises ConflictError: the last attempt met a conflict as well.
         """
+        outer: Scope | None = getattr(self._current, "scope", None)
+        if outer is not None:
+            return outer.txn_do(work)
         return retried(lambda: self._attempt(work, readonly), retries)
 
     def store(self, obj: object, *, id: str | None = None, root: bool = True) -> str:
         """As :meth:`Scope.store`, in a transaction of its own."""
-        return self.txn_do(lambda scope: scope.store(obj, id=id, root=root), retries=0)
+        return self._once(lambda scope: scope.store(obj, id=id, root=root))
 
     def insert(self, obj: object, *, id: str | None = None, root: bool = True) -> str:
         """As :meth:`Scope.insert`, in a transaction of its own."""
-        return self.txn_do(lambda scope: scope.insert(obj, id=id, root=root), retries=0)
+        return self._once(lambda scope: scope.insert(obj, id=id, root=root))
 
     def update(self, *objects: object) -> None:
         """As :meth:`Scope.update`, in a transaction of its own.
 
         Objects they refer to that changed as well are written too, as at the end of every scope.
         """
-        self.txn_do(lambda scope: scope.update(*objects), retries=0)
+        self._once(lambda scope: scope.update(*objects))
+
+    def deep_update(self, *objects: object) -> None:
+        """As :meth:`Scope.deep_update`, in a transaction of its own."""
+        self._once(lambda scope: scope.deep_update(*objects))
+
+    def refresh(self, *objects: object) -> None:
+        """Let objects be as the store has them now, with all they reach; what was changed in them is lost.
+
+        Raises as :meth:`Scope.refresh`.
+        """
+
+        def work(scope: Scope) -> None:
+            scope.refresh(*objects)
+            scope.load_all()
+
+        self._once(work, retries=_RETRIES, readonly=True)
+
+    def clear(self) -> None:
+        """As :meth:`Scope.clear`, in a transaction of its own."""
+        self._once(lambda scope: scope.clear(), retries=_RETRIES)
 
     def delete(self, *objects_or_ids: object) -> None:
         """As :meth:`Scope.delete`, in a transaction of its own."""
-        self.txn_do(lambda scope: scope.delete(*objects_or_ids))
+        self._once(lambda scope: scope.delete(*objects_or_ids), retries=_RETRIES)
 
     def lookup(self, id: str, default: Any = None) -> Any:
         """As :meth:`Scope.lookup`; all that the object reaches is loaded."""
-        return self.txn_do(lambda scope: _whole(scope, scope.lookup(id, default)), readonly=True)
+        return self._once(lambda scope: _whole(scope, scope.lookup(id, default)), retries=_RETRIES, readonly=True)
 
     def lookup_many(self, ids: Iterable[str]) -> dict[str, Any]:
         """As :meth:`Scope.lookup_many`; all that the objects reach is loaded."""
         wanted = list(ids)
-        return self.txn_do(lambda scope: _whole(scope, scope.lookup_many(wanted)), readonly=True)
+        return self._once(lambda scope: _whole(scope, scope.lookup_many(wanted)), retries=_RETRIES, readonly=True)
 
     def get(self, id: str) -> Any:
         """As :meth:`Scope.get`; all that the object reaches is loaded."""
-        return self.txn_do(lambda scope: _whole(scope, scope.get(id)), readonly=True)
+        return self._once(lambda scope: _whole(scope, scope.get(id)), retries=_RETRIES, readonly=True)
 
     def exists(self, id: str) -> bool:
         """As :meth:`Scope.exists`."""
-        return self.txn_do(lambda scope: scope.exists(id), readonly=True)
+        return self._once(lambda scope: scope.exists(id), retries=_RETRIES, readonly=True)
 
     def is_root(self, object_or_id: object) -> bool:
         """As :meth:`Scope.is_root`."""
-        return self.txn_do(lambda scope: scope.is_root(object_or_id), readonly=True)
+        return self._once(lambda scope: scope.is_root(object_or_id), retries=_RETRIES, readonly=True)
 
     def set_root(self, object_or_id: object) -> None:
         """As :meth:`Scope.set_root`, in a transaction of its own."""
-        self.txn_do(lambda scope: scope.set_root(object_or_id))
+        self._once(lambda scope: scope.set_root(object_or_id), retries=_RETRIES)
 
     def unset_root(self, object_or_id: object) -> None:
         """As :meth:`Scope.unset_root`, in a transaction of its own."""
-        self.txn_do(lambda scope: scope.unset_root(object_or_id))
+        self._once(lambda scope: scope.unset_root(object_or_id), retries=_RETRIES)
+
+    def all_objects(self) -> Iterator[Any]:
+        """As :meth:`Scope.all_objects`, in a read-only scope that ends with the iteration."""
+        return self._stream(lambda scope: scope.all_objects())
+
+    def root_set(self) -> Iterator[Any]:
+        """As :meth:`Scope.root_set`, in a read-only scope that ends with the iteration."""
+        return self._stream(lambda scope: scope.root_set())
+
+    def grep(self, wanted: Callable[[Any], object]) -> Iterator[Any]:
+        """As :meth:`Scope.grep`, in a read-only scope that ends with the iteration."""
+        return self._stream(lambda scope: scope.grep(wanted))
+
+    def scan(self, work: Callable[[Any], object]) -> None:
+        """As :meth:`Scope.scan`, in a transaction of its own; changes that ``work`` makes are written at its end."""
+        self._once(lambda scope: scope.scan(work))
 
     def close(self) -> None:
         """Close the store. Scopes that are still open must not be used any more; closing twice is fine."""
@@ -123,7 +173,24 @@ class Directory:
 
     def _attempt(self, work: Callable[[Scope], T], readonly: bool) -> T:
         with self.new_scope(readonly=readonly) as scope:
-            return work(scope)
+            self._current.scope = scope
+            try:
+                return work(scope)
+            finally:
+                self._current.scope = None
+
+    def _once(self, work: Callable[[Scope], T], *, retries: int = 0, readonly: bool = False) -> T:
+        """Do one verb in a transaction of its own, also within :meth:`txn_do`."""
+
+        def attempt() -> T:
+            with self.new_scope(readonly=readonly) as scope:
+                return work(scope)
+
+        return retried(attempt, retries)
+
+    def _stream(self, verb: Callable[[Scope], Iterator[Any]]) -> Iterator[Any]:
+        with self.new_scope(readonly=True) as scope:
+            yield from verb(scope)
 
 
 def retried(attempt: Callable[[], T], retries: int) -> T:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from kiokupy import ghosts
 from kiokupy import ids as object_ids
 from kiokupy.changes import Changes
 from kiokupy.database import Unit
 from kiokupy.errors import NotFound, NotStored, ScopeClosed
 from kiokupy.live import LiveObjects
+from kiokupy.walks import Walk
 
 
-class Lookups:
+class Lookups(ABC):
     """Finds objects in one transaction; :class:`~kiokupy.scope.Scope` adds the verbs that write."""
 
     _unit: Unit
@@ -42,8 +45,43 @@ class Lookups:
 
     def lookup_many(self, ids: Iterable[str]) -> dict[str, Any]:
         """Return the objects of many ids, by id; what is not in the store is not in the answer."""
-        found = ((id, self.lookup(id)) for id in ids)
-        return {id: obj for id, obj in found if obj is not None}
+        keys = [object_ids.check(id) for id in ids]
+        self._check_open("lookup_many()")
+        self._live.prefetch(keys)
+        return {key: found for key in keys if (found := self._live.get(key)) is not None}
+
+    def prefetch(self, *objects_or_ids: object) -> None:
+        """Load objects at once, in few round trips where the storage can do that; what they refer to stays unloaded.
+
+        :raises NotFound: an id is not in the store.
+        :raises NotStored: an object has no id here.
+        """
+        self._check_open("prefetch()")
+        keys = [self._stored_key(item) for item in objects_or_ids]
+        self._live.prefetch(keys)
+        for key in keys:
+            ghosts.load(self._live.get(key))
+
+    def all_objects(self) -> Iterator[Any]:
+        """Yield every object in the order of ids, in bounded memory.
+
+        What was changed until then is written first. An object that comes with it and that nobody holds is let go
+        again; looked up again it is another one.
+        """
+        return self._walk("all_objects()", "entries")
+
+    def root_set(self) -> Iterator[Any]:
+        """Yield every object that keeps itself alive; as :meth:`all_objects`."""
+        return self._walk("root_set()", "roots")
+
+    def grep(self, wanted: Callable[[Any], object]) -> Iterator[Any]:
+        """Yield every object of :meth:`root_set` for which ``wanted(object)`` is true; each is looked at."""
+        return filter(wanted, self.root_set())
+
+    def scan(self, work: Callable[[Any], object]) -> None:
+        """Call ``work(object)`` for every object of :meth:`root_set`."""
+        for obj in self.root_set():
+            work(obj)
 
     def exists(self, id: str) -> bool:
         """Tell whether an object has this id."""
@@ -70,6 +108,15 @@ class Lookups:
         """Load every object that those in this scope reach, so that they stay usable when it ends."""
         self._check_open("load_all()")
         self._live.load_all()
+
+    def _walk(self, verb: str, tree: str) -> Iterator[Any]:
+        self._check_open(verb)
+        self._write_pending()
+        return Walk(self._unit, self._live, self._changes).over(self._unit.root[tree])
+
+    @abstractmethod
+    def _write_pending(self) -> None:
+        """Write every live object that changed, and the new ones that they reach, if the scope may write."""
 
     def _known(self, obj: object) -> str:
         key = self._live.known_id(obj)

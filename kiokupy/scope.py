@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
 from kiokupy import ids as object_ids
-from kiokupy.changes import Changes
+from kiokupy.changes import Changes, Mark
 from kiokupy.database import Unit
 from kiokupy.departed import Departed
 from kiokupy.drafts import Draft
-from kiokupy.errors import DuplicateId, NotFound, StoreReadOnly
+from kiokupy.errors import DuplicateId, NotFound, ScopeClosed, StoreReadOnly
 from kiokupy.live import LiveObjects
 from kiokupy.lookups import Lookups
 from kiokupy.typemap import TypeMap
+
+T = TypeVar("T")
+
+
+class Savepoint:
+    """A point inside a scope's transaction that it can go back to; it ends with the transaction."""
+
+    def __init__(self, scope: Scope, point: Any, mark: Mark) -> None:
+        self._scope, self._point, self._mark = scope, point, mark
+
+    def rollback(self) -> None:
+        """Take back all that was done since, in the store and in live objects; savepoints made since are over.
+
+        It can be done more than once.
+
+        :raises ScopeClosed: the transaction is over, or an earlier savepoint was rolled back to.
+        """
+        if not self._point.valid:
+            raise ScopeClosed("a savepoint, which ends with its transaction and with a rollback to an earlier one,")
+        self._scope.roll_back(self._point, self._mark)
 
 
 class Scope(Lookups):
@@ -21,10 +45,13 @@ class Scope(Lookups):
     :class:`~kiokupy.errors.ScopeClosed` when it is touched.
     """
 
-    def __init__(self, unit: Unit, typemap: TypeMap, departed: Departed, *, readonly: bool) -> None:
-        self._unit, self._typemap, self._readonly = unit, typemap, readonly
+    def __init__(
+        self, unit: Unit, typemap: TypeMap, departed: Departed, *, readonly: bool = False, track: bool = True
+    ) -> None:
+        self._unit, self._typemap, self._readonly, self._track = unit, typemap, readonly, track
         self._live = LiveObjects(unit, typemap, departed)
-        self._changes = Changes(unit, self._live, self._check_writable)
+        tracks = track and not readonly
+        self._changes = Changes(unit, self._live, tracks=tracks, check_writable=self._check_writable)
         self._open = True
 
     def store(self, obj: object, *, id: str | None = None, root: bool = True) -> str:
@@ -60,12 +87,12 @@ class Scope(Lookups):
         :raises NotStorable: as for :meth:`store`.
         """
         self._check_writable("update()")
-        with self._live.adopting():
-            draft = Draft(self._typemap, self._live.id_of, deep=False, grow=False)
-            for obj in objects:
-                draft.revisit(self._known(obj), obj)
-                draft.run(obj)
-            self._write(draft)
+        self._update(Draft(self._typemap, self._live.id_of, deep=False, grow=False), objects)
+
+    def deep_update(self, *objects: object) -> None:
+        """Write the state of known objects and of all they reach, which must be known too; raises as :meth:`update`."""
+        self._check_writable("deep_update()")
+        self._update(Draft(self._typemap, self._live.known_id, deep=True, grow=False), objects)
 
     def delete(self, *objects_or_ids: object) -> None:
         """Take objects out of the store. What refers to them is left as it is.
@@ -82,6 +109,25 @@ class Scope(Lookups):
             for key in keys:
                 self._changes.delete(key)
 
+    def clear(self) -> None:
+        """Delete every object. Sessions, which are kept apart, stay."""
+        self._check_writable("clear()")
+        with self._unit.database.translated():
+            self._changes.clear()
+
+    def refresh(self, *objects: object) -> None:
+        """Let objects be as the store has them in this transaction; what was changed in them and not written is lost.
+
+        What others committed since the transaction began is seen after :meth:`commit` or :meth:`abort`.
+
+        :raises NotStored: an object has no id here.
+        :raises NotFound: an object is not in the store any more.
+        """
+        self._check_open("refresh()")
+        with self._live.adopting():
+            for key in [self._stored_key(obj) for obj in objects]:
+                self._live.reset(key)
+
     def set_root(self, object_or_id: object) -> None:
         """Let an object keep itself alive; raises as :meth:`delete`."""
         self._check_writable("set_root()")
@@ -91,6 +137,34 @@ class Scope(Lookups):
         """Let an object live only as long as a root reaches it; raises as :meth:`delete`."""
         self._check_writable("unset_root()")
         self._changes.set_root(self._stored_key(object_or_id), False)
+
+    def savepoint(self) -> Savepoint:
+        """Write what changed, without committing it, and return a point to roll back to.
+
+        :raises NotStorable: as for :meth:`commit`; nothing is written then.
+        """
+        self._check_writable("savepoint()")
+        self._flush()
+        return Savepoint(self, self._unit.savepoint(), self._changes.mark())
+
+    def roll_back(self, point: Any, mark: Mark) -> None:
+        """Go back to a savepoint; called by :meth:`Savepoint.rollback`."""
+        self._check_open("savepoint's rollback()")
+        with self._unit.database.translated():
+            point.rollback()
+            self._changes.roll_back(mark)
+
+    def txn_do(self, work: Callable[[Scope], T]) -> T:
+        """Call ``work(scope)`` in a nested transaction: what it did is undone if it raises. Return what it returned."""
+        if self._readonly:
+            return work(self)
+        point = self.savepoint()
+        try:
+            return work(self)
+        except BaseException:
+            with suppress(ScopeClosed):  # it ended the transaction itself, and nothing is left to undo
+                point.rollback()
+            raise
 
     def commit(self) -> None:
         """Write what changed and begin a new transaction; if that fails, everything is aborted.
@@ -162,16 +236,28 @@ class Scope(Lookups):
             draft.revisit(key, obj)
         return key
 
+    def _update(self, draft: Draft, objects: tuple[object, ...]) -> None:
+        with self._live.adopting():
+            for obj in objects:
+                draft.revisit(self._known(obj), obj)
+                draft.run(obj)
+            self._write(draft)
+
     def _write(self, draft: Draft) -> None:
         with self._unit.database.translated():
             self._changes.write(draft)
 
+    def _write_pending(self) -> None:
+        if not self._readonly:
+            self._flush()
+
     def _flush(self) -> None:
         """Write every live object that changed, and the new ones that they reach."""
         draft = Draft(self._typemap, self._live.id_of, deep=False, grow=True)
-        for key, obj in self._live.loaded():
-            draft.revisit(key, obj)
-            draft.run(obj)
+        if self._track:
+            for key, obj in self._live.loaded():
+                draft.revisit(key, obj)
+                draft.run(obj)
         for obj in self._unit.connection.changed_objects():
             self._check_writable()
             draft.check(obj)

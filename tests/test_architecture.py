@@ -18,7 +18,7 @@ LAYERS = [
     ["ids", "typemap", "entry"],
     ["ghosts", "paths", "collapse", "expand", "departed", "inert", "backends", "backends."],
     ["drafts", "connection", "database", "identity"],
-    ["live", "changes", "lookups", "scope", "inspection"],
+    ["loading", "live", "changes", "walks", "lookups", "scope", "inspection"],
     ["directory", "opening"],
     ["maintenance", "maintenance.", "sessions", "sessions."],
     ["web", "web.", "cli", "cli."],

@@ -1,0 +1,66 @@
+"""Walks: over many objects of a scope, block by block, in memory for some blocks."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Protocol
+
+from kiokupy.changes import Changes
+from kiokupy.database import Unit
+from kiokupy.live import LiveObjects
+
+_BLOCK = 500
+_MANY = 10 * _BLOCK
+
+
+class Tree(Protocol):
+    """A tree of the database whose keys are ids."""
+
+    def keys(self, min: str | None = None, max: str | None = None, excludemin: bool = False) -> Any:
+        """Return the ids from one to another, in order."""
+
+
+class Walk:
+    """Gives the objects of many ids.
+
+    After each block the scope parts from the objects that came with it, except those that were changed or that somebody
+    holds. Only Python's collector tells a cycle that nobody holds from one that somebody does; it is asked when many
+    are left, and more seldom the more of them are really held.
+    """
+
+    def __init__(self, unit: Unit, live: LiveObjects, changes: Changes) -> None:
+        self._unit, self._live, self._changes = unit, live, changes
+        self._left: set[str] = set()
+        self._limit = _MANY
+
+    def over(self, tree: Tree) -> Iterator[Any]:
+        """Yield the objects of all ids in a tree, in order; it may change meanwhile."""
+        last = None
+        while block := list(islice(tree.keys(last, None, last is not None), _BLOCK)):
+            last = block[-1]
+            yield from self.through(block)
+
+    def through(self, block: list[str]) -> Iterator[Any]:
+        """Yield the objects of some ids; what is not in the store is passed over."""
+        with self._live.watching() as arrived:
+            self._live.prefetch(block)
+            for key in block:
+                if self._live.get(key) is not None:
+                    yield self._live.peek(key)
+        self._part(arrived)
+        self._unit.connection.cacheGC()  # ZODB keeps all it loaded until the transaction ends, unless it is asked
+
+    def _part(self, arrived: set[str]) -> None:
+        collect = len(self._left) + len(arrived) > self._limit
+        if collect:
+            arrived |= self._left
+            self._left = set()
+        clean = [key for key in arrived if self._changes.is_clean(key)]
+        released = [self._live.release(key) for key in clean]
+        if collect:
+            gc.collect()
+        self._left.update(key for key in map(self._live.reclaim, released) if key is not None)
+        if collect:
+            self._limit = max(_MANY, 2 * len(self._left))

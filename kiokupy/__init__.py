@@ -34,11 +34,12 @@ from kiokupy.errors import (
     UpgradeMissing,
 )
 from kiokupy.opening import connect
+from kiokupy.rules import Keep, Rule, first_class, intrinsic
 from kiokupy.scope import Scope
 from kiokupy.sessions.manager import SessionManager
 from kiokupy.sessions.policy import SessionPolicy
 from kiokupy.sessions.session import Session
-from kiokupy.typemap import Keep, Rule, TypeMap, first_class, intrinsic
+from kiokupy.typemap import TypeMap
 
 __all__ = [
     "BackendMissing",

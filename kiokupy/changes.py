@@ -10,6 +10,7 @@ from persistent import Persistent
 
 from kiokupy import entry as stored
 from kiokupy import ghosts
+from kiokupy.broken import Broken
 from kiokupy.database import Unit
 from kiokupy.drafts import Draft
 from kiokupy.entry import Entry, Record
@@ -73,6 +74,8 @@ class Changes:
             return False
         if isinstance(obj, Persistent):
             return not obj._p_changed
+        if isinstance(obj, Broken):
+            return True
         return known is None or not self._tracks or not self._differs(key, self._live.collapsed(obj))
 
     def delete(self, key: str) -> None:
@@ -188,4 +191,4 @@ class Changes:
 
 def _content(record: Record | None) -> object:
     """Return what makes two records the same: not the class's name, which an alias changes, nor the root flag."""
-    return record and (record.head, record.state, record.refs, record.flags & ~stored.ROOT)
+    return record and (record.head, record.state, record.refs, record.weak, record.flags & ~stored.ROOT)

@@ -6,56 +6,45 @@ first-class objects are cut out and replaced by a position in the record's list 
 
 from __future__ import annotations
 
-import copyreg
-import enum
+import collections
 import io
 import pickle
-import sys
 import types
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+import weakref
+from array import array
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from persistent import Persistent
 
 from kiokupy import entry as stored
-from kiokupy import ghosts, paths
+from kiokupy import ghosts
 from kiokupy.entry import Record
-from kiokupy.errors import KiokuError, NotStorable
-from kiokupy.typemap import Keep, Rule, TypeMap, name_of
+from kiokupy.parts import plain_containers
+from kiokupy.reduction import reducer_for, take_apart
+from kiokupy.refusal import Refusal, TooDeep, not_allowed, refusing
+from kiokupy.rules import Keep, Rule, name_of
+from kiokupy.typemap import TypeMap
+from kiokupy.weak import WeakReference
 
 #: Answers the id under which an object is (or from now on will be) kept, or ``None`` to keep it inside its holder.
 IdOf = Callable[[object], str | None]
 
-#: Plain containers can be stored under an id of their own; inside another object they are part of that object.
-CONTAINERS = (dict, list, set)
+#: Plain containers: as a record of their own they are their state.
+VALUES = (dict, list, set, bytearray)
 
-_HOPELESS = (
-    types.FunctionType,
-    types.BuiltinFunctionType,
-    types.MethodType,
-    types.ModuleType,
-    types.GeneratorType,
-    types.CoroutineType,
-    types.FrameType,
-    types.TracebackType,
-    type,
-    io.IOBase,
-)
+#: What can be changed and is part of its holder, until two objects hold the same one: then it gets a record of its own.
+CONTAINERS = frozenset({
+    *VALUES, collections.OrderedDict, collections.defaultdict, collections.Counter, collections.deque,
+    collections.ChainMap, collections.UserDict, collections.UserList, types.SimpleNamespace, array,
+})  # fmt: skip
 
 
-class Refusal(Exception):
-    """An object cannot be stored; whoever knows where the walk began makes the :class:`NotStorable` of it."""
+class Found(NamedTuple):
+    """What a pickler found to refer to: ids, with their positions in the record."""
 
-    def __init__(self, culprit: object, reason: str = "", fix: str = "") -> None:
-        super().__init__(reason)
-        self.culprit, self.reason, self.fix = culprit, reason, fix
-
-    def error(self, root: object, name: str = "") -> NotStorable:
-        """Return the error to raise, its path beginning at ``root``."""
-        cls = ghosts.real_class(self.culprit)
-        path = paths.find(root, self.culprit, name=name)
-        return NotStorable(path, name_of(cls), reason=self.reason, fix=self.fix)
+    refs: dict[str, int]
+    weak: dict[str, int]
 
 
 class Collapser:
@@ -63,39 +52,68 @@ class Collapser:
 
     :param id_of: called for each instance met of a first-class class; see :data:`IdOf`. It may note the object, to be
         collapsed in its turn.
+    :param shared: called for each container that is met, where one may have an id.
     """
 
-    def __init__(self, typemap: TypeMap, id_of: IdOf) -> None:
-        self.typemap, self.id_of = typemap, id_of
+    def __init__(self, typemap: TypeMap, id_of: IdOf, *, shared: IdOf | None = None) -> None:
+        self.typemap, self.id_of, self.shared = typemap, id_of, shared
+        #: The containers that are part of the object collapsed last, outer ones before inner ones.
+        self.parts: list[object] = []
+        self._holds_itself = False
 
     def collapse(self, obj: object) -> Record:
         """Return the record of one first-class object.
 
         :raises Refusal: it, or something it holds, cannot be stored.
         """
-        refs: dict[str, int] = {}
-        cls = ghosts.real_class(obj)
-        rule = self._rule(obj, cls)
+        self.parts = []
         if isinstance(obj, Persistent):
-            return Record(name_of(cls), None, obj, (), stored.STORED_ITSELF)
-        with _refusing(lambda: obj):
+            return Record(name_of(self._rule(obj).cls), None, obj, (), stored.STORED_ITSELF)
+        self._holds_itself = False
+        try:
+            record = self._collapse(obj, _Pickler)
+            if self.shared is None or not (self._holds_itself or any(self.shared(part) for part in self.parts)):
+                return record
+        except TooDeep:
+            if self.shared is None:
+                raise
+        self.parts = []
+        return self._collapse(obj, _SharingPickler)
+
+    def _collapse(self, obj: object, pickler: type[_Pickler]) -> Record:
+        rule = self._rule(obj)
+        with refusing(lambda: obj):
             if rule.collapse is not None:
                 head, state, flags = None, rule.collapse(obj), stored.PAIR
-            elif cls in CONTAINERS:
+            elif rule.cls in VALUES:
                 head, state, flags = None, obj, stored.VALUE
             else:
-                head, state, flags = _take_apart(obj, rule)
-        head_bytes = None if head is None else self.dump(head, refs, obj)
-        return Record(name_of(cls), head_bytes, self.dump(state, refs, obj), tuple(refs), flags)
+                head, state, flags = take_apart(obj, rule)
+        found = Found({}, {})
+        head_bytes = None if head is None else self._dump(head, found, obj, pickler)
+        state_bytes, refs = self._dump(state, found, obj, pickler), tuple(found.refs)
+        return Record(name_of(rule.cls), head_bytes, state_bytes, refs, flags, rule.version, tuple(found.weak))
 
-    def dump(self, value: object, refs: dict[str, int], owner: object) -> bytes:
-        """Pickle a value; ids of first-class objects it reaches are added to ``refs`` with their positions."""
+    def dump(self, value: object, found: Found, owner: object) -> bytes:
+        """Pickle a value; ids of first-class objects it reaches are added to ``found`` with their positions."""
+        return self._dump(value, found, owner, _Pickler if self.shared is None else _SharingPickler)
+
+    def _dump(self, value: object, found: Found, owner: object, kind: type[_Pickler]) -> bytes:
         buffer = io.BytesIO()
-        self._run(_Pickler(buffer, self, refs), value, owner)
+        pickler = kind(buffer, self, found)
+        self._run(pickler, value, owner)
+        # The memo has all that was pickled, at the price of a tuple for each; plain data is sooner looked through.
+        in_memo = pickler.met_holder or pickler.cuts
+        held = (obj for _, obj in pickler.memo.copy().values()) if in_memo else plain_containers(value)
+        for obj in held:
+            if obj is owner:  # in the memo it also is when it is pickled itself
+                self._holds_itself = True
+            elif type(obj) in CONTAINERS and obj is not value and id(obj) not in pickler.namespaces:
+                self.parts.append(obj)
         return buffer.getvalue()
 
     def _run(self, pickler: _Pickler, value: object, owner: object) -> None:
-        with _refusing(lambda: pickler.last if pickler.last is not None else owner):
+        with refusing(lambda: pickler.last if pickler.last is not None else owner):
             pickler.dump(value)
 
     def inspect(self, obj: Persistent) -> list[Persistent]:
@@ -104,15 +122,16 @@ class Collapser:
         :raises Refusal: it holds something that cannot be stored.
         """
         inspector = _Inspector(self)
-        with _refusing(lambda: obj):
+        with refusing(lambda: obj):
             state = obj.__getstate__()
         self._run(inspector, state, obj)
         return inspector.held
 
-    def _rule(self, obj: object, cls: type) -> Rule:
+    def _rule(self, obj: object) -> Rule:
+        cls = ghosts.real_class(obj)
         rule = self.typemap.rule_for(cls)
         if rule is None:
-            raise _not_allowed(obj, cls)
+            raise not_allowed(obj, cls)
         if rule.keep is Keep.INTRINSIC and cls not in CONTAINERS:
             raise Refusal(
                 obj,
@@ -122,106 +141,51 @@ class Collapser:
         return rule
 
 
-# What object.__reduce_ex__ calls; copyreg keeps the names to itself, but they stand in every pickle.
-_NEWOBJ, _NEWOBJ_EX = object().__reduce_ex__(2)[0], copyreg.__dict__["__newobj_ex__"]
-_LONGEST_REDUCTION = 5  # a sixth element is a function that sets the state
-
-_LEAVE_OUT = "Leave it out of the object's state with __getstate__"
-
-
-@contextmanager
-def _refusing(culprit: Callable[[], object]) -> Iterator[None]:
-    """Turn what pickling raises into a refusal of the culprit."""
-    try:
-        yield
-    except KiokuError:
-        raise
-    except (TypeError, AttributeError, ValueError, pickle.PicklingError, RecursionError) as error:
-        raise Refusal(culprit(), f"it cannot be pickled ({error})", _LEAVE_OUT) from error
-
-
-def _not_allowed(obj: object, cls: type) -> Refusal:
-    heap_type = bool(cls.__flags__ & 1 << 9)  # Py_TPFLAGS_HEAPTYPE: defined by a class statement, or like one
-    if isinstance(obj, _HOPELESS) or not heap_type or cls.__module__ in sys.builtin_module_names:
-        return Refusal(obj, fix=_LEAVE_OUT)
-    return Refusal(obj, fix=f"To allow it: connect(..., allow_classes=[{cls.__name__}])")
-
-
-def _take_apart(obj: object, rule: Rule) -> tuple[object, object, int]:
-    """Split an object by its own pickle protocol into head, state and flags."""
-    if rule.plain:
-        return None, obj.__getstate__(), 0
-    reduced = _reduce(obj)
-    func, args, state, items, pairs = (*reduced, None, None, None)[:5]
-    flags, head = _head(obj, func, args)
-    if items is None and pairs is None:
-        return head, state, flags
-    return (
-        head,
-        (state, None if items is None else list(items), None if pairs is None else dict(pairs)),
-        flags | stored.ITEMS,
-    )
-
-
-def _reduce(obj: object) -> tuple[Any, ...]:
-    custom = copyreg.dispatch_table.get(type(obj))
-    reduced = custom(obj) if custom is not None else obj.__reduce_ex__(stored.PROTOCOL)
-    if isinstance(reduced, str) or len(reduced) > _LONGEST_REDUCTION:
-        raise Refusal(obj, "its __reduce__ gives a form that kiokupy does not store", _GIVE_PAIR)
-    return reduced
-
-
-def _head(obj: object, func: object, args: Any) -> tuple[int, object]:
-    cls = type(obj)
-    if func is _NEWOBJ and args[0] is cls:
-        return (stored.NEW, (args[1:], {})) if args[1:] else (0, None)
-    if func is _NEWOBJ_EX and args[0] is cls:
-        return stored.NEW, (tuple(args[1]), dict(args[2]))
-    if func is cls:
-        return stored.CALL, (tuple(args), {})
-    raise Refusal(obj, f"its __reduce__ calls {func!r:.60}, and records call nothing but classes", _GIVE_PAIR)
-
-
-_GIVE_PAIR = "Give its class a Rule with a collapse/expand pair"
-
-
-def reducer_for(rule: Rule) -> Callable[[Any], tuple[Any, ...]] | None:
-    """Return what reduces the intrinsic objects of a rule's class where their own way of it will not do."""
-    cls, collapse = rule.cls, rule.collapse
-    if collapse is not None:
-        return lambda obj: (stored.restore, (name_of(cls), collapse(obj)))
-    if issubclass(cls, enum.Enum):  # its own way differs between Python versions
-        return lambda obj: (cls, (obj.value,))
-    return None
-
-
 class _Pickler(pickle.Pickler):
     """Pickles one object's state; see the module's docstring."""
 
-    def __init__(self, buffer: io.BytesIO, collapser: Collapser, refs: dict[str, int]) -> None:
+    #: Whether containers that have ids are cut out.
+    cuts = False
+
+    def __init__(self, buffer: io.BytesIO, collapser: Collapser, found: Found) -> None:
         super().__init__(buffer, stored.PROTOCOL)
         self._rule_for, self._id_of = collapser.typemap.rule_for, collapser.id_of
-        self._refs = refs
+        self._shared: Any = collapser.shared
+        self._found = found
         self.last: object = None
+        #: Whether an intrinsic object was met that may hold others.
+        self.met_holder = False
+        #: The numbers of the dicts that hold the attributes of such objects.
+        self.namespaces: set[int] = set()
 
     def reducer_override(self, obj: Any) -> Any:
         """Cut first-class objects out, refuse what the type map does not name, leave the rest to pickle."""
         cls = ghosts.real_class(obj)
-        if obj is stored.ref or obj is stored.restore:
+        if obj is stored.ref or obj is stored.restore or obj is stored.weak:
             return NotImplemented
         if issubclass(cls, type):
             return self._class(obj)
+        if issubclass(cls, weakref.ref):
+            return self._weak(obj)
         rule = self._rule_for(cls)
         if rule is None:
-            raise _not_allowed(obj, cls)
+            raise not_allowed(obj, cls)
+        key = None
         if rule.keep is Keep.FIRST_CLASS:
-            id = self._id_of(obj)
-            if id is not None:
-                position = self._refs.setdefault(id, len(self._refs))
-                return stored.ref, (position, name_of(cls))
+            key = self._id_of(obj)
+        elif self.cuts and cls in CONTAINERS:
+            key = self._shared(obj)
+        if key is not None:
+            return stored.ref, (self._position(key), name_of(cls))
         self.last = obj
+        if rule.holds:
+            self.met_holder = True
+            self.namespaces.add(id(getattr(obj, "__dict__", None)))
         reducer = reducer_for(rule)
         return NotImplemented if reducer is None else reducer(obj)
+
+    def _position(self, id: str) -> int:
+        return self._found.refs.setdefault(id, len(self._found.refs))
 
     def _class(self, cls: type) -> Any:
         if self._rule_for(cls) is None:
@@ -229,12 +193,45 @@ class _Pickler(pickle.Pickler):
             raise Refusal(cls, f"the class {name_of(cls)} is not in the type map", allow)
         return NotImplemented
 
+    def _weak(self, reference: weakref.ref[Any]) -> Any:
+        target = reference()
+        if target is None:
+            origin = reference.origin if isinstance(reference, WeakReference) else None
+            if origin is None:
+                return stored.weak, (stored.DEAD, "")
+            id, class_name = origin
+        else:
+            class_name = name_of(ghosts.real_class(target))
+            rule = self._rule_for(ghosts.real_class(target))
+            found = self._id_of(target) if rule is not None and rule.keep is Keep.FIRST_CLASS else None
+            if found is None:
+                raise Refusal(reference, f"it refers weakly to a {class_name}, which has no id of its own")
+            id = found
+        return stored.weak, (self._found.weak.setdefault(id, len(self._found.weak)), class_name)
+
+
+class _SharingPickler(_Pickler):
+    """Cuts containers out that have ids. Plain ones come by here only, and so does every other value."""
+
+    cuts = True
+    _begun = False
+
+    def persistent_id(self, obj: Any) -> Any:
+        """Return what stands for a plain container that has an id; the first object to come by is the record's own."""
+        cls, begun = type(obj), self._begun
+        self._begun = True
+        if begun and (cls is dict or cls is list or cls is set or cls is bytearray):
+            id = self._shared(obj)
+            if id is not None:
+                return self._position(id), name_of(cls)
+        return None
+
 
 class _Inspector(_Pickler):
     """Walks what a Persistent object holds, for ZODB to pickle later."""
 
     def __init__(self, collapser: Collapser) -> None:
-        super().__init__(io.BytesIO(), collapser, {})
+        super().__init__(io.BytesIO(), collapser, Found({}, {}))
         self.held: list[Persistent] = []
 
     def reducer_override(self, obj: Any) -> Any:
@@ -243,7 +240,7 @@ class _Inspector(_Pickler):
             return stored.ref, (0, "")
         if isinstance(obj, Persistent):
             if self._rule_for(type(obj)) is None:
-                raise _not_allowed(obj, type(obj))
+                raise not_allowed(obj, type(obj))
             self.held.append(obj)
             return stored.ref, (0, "")
         return super().reducer_override(obj)

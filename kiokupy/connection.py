@@ -19,7 +19,7 @@ from ZODB.utils import z64
 
 from kiokupy import entry
 from kiokupy.errors import ScopeClosed
-from kiokupy.typemap import name_of
+from kiokupy.rules import name_of
 
 _MARK = "kiokupy "
 

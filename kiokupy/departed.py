@@ -7,6 +7,7 @@ write over what others wrote meanwhile.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from kiokupy.entry import Record
@@ -18,6 +19,8 @@ class Origin(NamedTuple):
     key: str
     #: What the store said of it when it was loaded or written; ``None``: it was never loaded.
     record: Record | None
+    #: The containers that it shared with others, by their ids.
+    containers: Mapping[str, tuple[object, Record]] = {}
 
 
 class Departed:

@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 from persistent import Persistent
 
 from kiokupy import ghosts, ids, paths
-from kiokupy.collapse import Collapser, Refusal
+from kiokupy.broken import Broken
+from kiokupy.collapse import CONTAINERS, Collapser
 from kiokupy.entry import Record
-from kiokupy.errors import NotStored
+from kiokupy.errors import DuplicateId, NotStored
+from kiokupy.parts import Parts, deep_ones
+from kiokupy.refusal import Refusal, TooDeep
 from kiokupy.typemap import TypeMap
+
+
+class Known(Protocol):
+    """What a draft asks of the scope that it is for."""
+
+    def known_id(self, obj: object) -> str | None:
+        """Return the id of an object."""
+
+    def id_of(self, obj: object) -> str | None:
+        """Return the id of an object, or the one that a deleted object had."""
+
+    def exists(self, key: str) -> bool:
+        """Tell whether the store has an entry of this id."""
+
+    def has_containers(self) -> bool:
+        """Tell whether a container is known by an id of its own."""
 
 
 class Draft:
     """A graph on its way into the store. Nothing it does is seen outside before the scope takes it over.
 
-    :param known: answers the id of an object that the scope knows already.
+    :param known: answers what the scope knows already.
     :param deep: whether known objects that are reached are collapsed in their turn.
+    :param revive: whether deleted objects that are reached are new ones; otherwise they are referred to as before.
     :param grow: whether unknown first-class objects that are reached get ids; otherwise they are refused.
     """
 
-    def __init__(self, typemap: TypeMap, known: Callable[[object], str | None], *, deep: bool, grow: bool) -> None:
-        self._known, self._deep, self._grow = known, deep, grow
+    def __init__(self, typemap: TypeMap, known: Known, *, deep: bool, grow: bool, revive: bool) -> None:
+        self._typemap, self._known, self._deep, self._grow = typemap, known, deep, grow
+        self._known_id = known.known_id if revive else known.id_of
         self._collapser = Collapser(typemap, self._id_of)
         self._queue: list[tuple[str, object]] = []
+        self._parts = Parts()
         self._unchecked: list[Persistent] = []
         self._new_ids: dict[int, str] = {}
+        self._visited: dict[str, object] = {}
         #: New objects by id; they stay alive with the draft.
         self.new: dict[str, object] = {}
         #: What was collapsed, by id.
@@ -35,12 +58,14 @@ class Draft:
     def add(self, key: str, obj: object) -> None:
         """Take in a new object under an id."""
         self.new[key] = obj
+        if type(obj) in CONTAINERS:
+            self._collapser.shared = self._shared_id
         self._new_ids[id(obj)] = key
         self._queue.append((key, obj))
 
     def revisit(self, key: str, obj: object) -> None:
-        """Take in an object that the scope knows; an unloaded one has not changed and is passed over."""
-        if key not in self.records and not ghosts.is_ghost(obj):
+        """Take in an object that the scope knows; an unloaded or a broken one has not changed and is passed over."""
+        if key not in self.records and not ghosts.is_ghost(obj) and not isinstance(obj, Broken):
             self._queue.append((key, obj))
 
     def check(self, obj: Persistent) -> None:
@@ -60,14 +85,46 @@ class Draft:
             while self._queue:
                 key, obj = self._queue.pop()
                 if key not in self.records:
-                    self.records[key] = self._collapser.collapse(obj)
-                    if isinstance(obj, Persistent) and obj._p_jar is None:
-                        self._inspect(obj)
+                    self._collapse(key, obj)
         except Refusal as refusal:
             raise refusal.error(root, name) from refusal.__cause__
         except _Unknown as unknown:
             culprit = unknown.args[0]
             raise NotStored(culprit, path=paths.find(root, culprit, name=name)) from None
+
+    def _collapse(self, key: str, obj: object) -> None:
+        if self._known.has_containers():
+            self._collapser.shared = self._shared_id
+        try:
+            record = self._collapser.collapse(obj)
+        except TooDeep:
+            deep = deep_ones(obj) if self._grow else []
+            if not sum(self._cut_out(container) for container in deep):
+                raise
+            self._queue.append((key, obj))
+            return
+        self._visited[key], self.records[key] = obj, record
+        if isinstance(obj, Persistent) and obj._p_jar is None:
+            self._inspect(obj)
+        elif self._grow:
+            self._share(key, obj)
+
+    def _share(self, key: str, obj: object) -> None:
+        """Give containers that two objects hold entries of their own, and take both objects in once more."""
+        for container, other in self._parts.claim(key, self._collapser.parts):
+            if self._cut_out(container):
+                for owner in (key, other):
+                    self.records.pop(owner, None)
+                    self._queue.append((owner, self._visited[owner]))
+
+    def _cut_out(self, container: object) -> bool:
+        unknown = self._shared_id(container) is None
+        if unknown:
+            self.add(ids.fresh(), container)
+        return unknown
+
+    def _shared_id(self, container: object) -> str | None:
+        return self._new_ids.get(id(container)) or self._revisited(self._known_id(container), container)
 
     def _inspect(self, obj: Persistent) -> None:
         """Check a Persistent object and the new Persistent objects it reaches; take in the plain ones they hold."""
@@ -75,19 +132,36 @@ class Draft:
         while queue:
             for held in self._collapser.inspect(queue.pop()):
                 if held._p_jar is not None:
-                    self._known(held)  # raises for one from a scope that has ended
+                    self._known_id(held)  # raises for one from a scope that has ended
                 elif id(held) not in seen:
                     seen.add(id(held))
                     queue.append(held)
 
     def _id_of(self, obj: object) -> str:
-        key = self._new_ids.get(id(obj)) or self._known(obj)
+        key = self._new_ids.get(id(obj)) or self._revisited(self._known_id(obj), obj)
         if key is None:
             if not self._grow:
                 raise _Unknown(obj)
-            key = ids.fresh()
+            key = self.fresh_id(obj)
             self.add(key, obj)
-        elif self._deep and key not in self.new:
+        return key
+
+    def fresh_id(self, obj: object) -> str:
+        """Return the id of a new object: what its rule says, or a random one.
+
+        :raises InvalidId: what the rule says cannot be one.
+        :raises DuplicateId: another object has it.
+        """
+        rule = self._typemap.rule_for(ghosts.real_class(obj))
+        if rule is None or rule.id is None:
+            return ids.fresh()
+        key = ids.check(rule.id(obj))
+        if key in self.new or self._known.exists(key):
+            raise DuplicateId(key)
+        return key
+
+    def _revisited(self, key: str | None, obj: object) -> str | None:
+        if key is not None and self._deep:
             self.revisit(key, obj)
         return key
 

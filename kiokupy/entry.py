@@ -22,6 +22,9 @@ _SHORT, _WHOLE = 1, 2
 #: The pickle protocol of the two pickles: fixed, since change detection compares bytes.
 PROTOCOL = 5
 
+#: The position of a weak reference whose object is no more.
+DEAD = -1
+
 #: Flags of a record.
 ROOT = 1  #: keeps itself and all it reaches alive
 NEW = 2  #: the head holds arguments of the class's ``__new__``
@@ -87,6 +90,11 @@ def ref(position: int, class_name: str) -> object:
 
     :mod:`kiokupy.expand` gives the name its meaning; a pickle of ours opened by anything else stops here.
     """
+    raise TypeError(f"a kiokupy record is opened by kiokupy.expand, not by pickle ({class_name} {position})")
+
+
+def weak(position: int, class_name: str) -> object:
+    """Stand in a pickle for a weak reference, to the id at ``position`` of the record's weak ones; as :func:`ref`."""
     raise TypeError(f"a kiokupy record is opened by kiokupy.expand, not by pickle ({class_name} {position})")
 
 

@@ -8,11 +8,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
+
+from persistent import Persistent
 
 from kiokupy import entry as stored
-from kiokupy import ghosts
+from kiokupy import ghosts, weak
 from kiokupy.entry import Record
-from kiokupy.errors import KiokuError, NotLoadable
+from kiokupy.errors import KiokuError, NotLoadable, UpgradeMissing
+from kiokupy.evolution import evolved
 from kiokupy.typemap import TypeMap
 
 #: Gives the live object of an id, which the record being expanded expects to be of the named class.
@@ -23,10 +27,11 @@ class Expander:
     """Turns records into objects by the rules of a type map.
 
     :param resolve: called for each reference met.
+    :param exists: tells of an id that is referred to weakly whether it is in the store.
     """
 
-    def __init__(self, typemap: TypeMap, resolve: Resolve) -> None:
-        self.typemap, self.resolve = typemap, resolve
+    def __init__(self, typemap: TypeMap, resolve: Resolve, exists: Callable[[str], bool]) -> None:
+        self.typemap, self.resolve, self.exists = typemap, resolve, exists
 
     def shell(self, record: Record) -> Any:
         """Return a new object of the record's class with no state yet, to be filled.
@@ -37,26 +42,37 @@ class Expander:
         if record.flags & stored.STORED_ITSELF:
             return record.state
         if record.flags & stored.PAIR:
-            return self._made_by_pair(cls, record)
+            return self.restore(record.class_name, self.evolved(record, self.load(record.state, record)))
         if record.head is None:
             return cls.__new__(cls)
-        args, kwargs = self.load(record.head, record.refs)
+        args, kwargs = self.load(record.head, record)
         if record.flags & stored.CALL:
             return cls(*args, **kwargs)
         return cls.__new__(cls, *args, **kwargs)
 
     def state(self, record: Record) -> Any:
-        """Return the unpickled state of a record, for :meth:`fill`."""
+        """Return the unpickled state of a record, brought to today's version of its class, for :meth:`fill`.
+
+        :raises UpgradeMissing: there is no way to today's version.
+        """
         if record.flags & (stored.PAIR | stored.STORED_ITSELF):
             return None
-        assert isinstance(record.state, bytes)
-        return self.load(record.state, record.refs)
+        return self.evolved(record, self.load(record.state, record))
 
-    def parts(self, record: Record) -> tuple[Any, Any]:
-        """Return head and state, unpickled, as the state of an object that was loaded from the record would be."""
-        head = None if record.head is None else self.load(record.head, record.refs)
-        assert isinstance(record.state, bytes)
-        state = self.load(record.state, record.refs)
+    def evolved(self, record: Record, state: Any) -> Any:
+        """Return a record's state as today's class has it; the very same if nothing is to be done."""
+        rule = self.typemap.rule_for(self.typemap.class_named(record.class_name))
+        return state if rule is None else evolved(state, record, rule)
+
+    def parts(self, record: Record) -> tuple[Any, Any] | None:
+        """Return head and state, unpickled, as the state of an object that was loaded from the record would be.
+
+        ``None``: the object has another state than the record.
+        """
+        head = None if record.head is None else self.load(record.head, record)
+        state = self.load(record.state, record)
+        if self.evolved(record, state) is not state:
+            return None
         own_way = hasattr(self.typemap.class_named(record.class_name), "__setstate__")
         if own_way or record.flags & (stored.PAIR | stored.VALUE):
             return head, state
@@ -68,7 +84,7 @@ class Expander:
         """Give a shell its state."""
         items = pairs = None
         if flags & stored.VALUE:
-            (obj.extend if isinstance(obj, list) else obj.update)(state)
+            (obj.extend if isinstance(obj, list | bytearray) else obj.update)(state)
             return
         if flags & stored.ITEMS:
             state, items, pairs = state
@@ -80,16 +96,13 @@ class Expander:
             for key, value in pairs.items():
                 obj[key] = value
 
-    def load(self, data: bytes, refs: tuple[str, ...]) -> Any:
+    def load(self, data: bytes | Persistent, record: Record) -> Any:
         """Unpickle the head or the state of a record.
 
         :raises NotLoadable: it names something the type map does not.
         """
-        return _Unpickler(io.BytesIO(data), self, refs).load()
-
-    def _made_by_pair(self, cls: type, record: Record) -> object:
-        assert isinstance(record.state, bytes)
-        return self.restore(record.class_name, self.load(record.state, record.refs))
+        assert isinstance(data, bytes)
+        return _Unpickler(io.BytesIO(data), self, record).load()
 
     def restore(self, class_name: str, data: object) -> object:
         """Make an object of what its rule's ``collapse`` gave."""
@@ -104,6 +117,8 @@ def explained(key: str, record: Record) -> Iterator[None]:
     """Turn what an application's class raises while it is given its state into an error that names the object."""
     try:
         yield
+    except UpgradeMissing as error:
+        raise UpgradeMissing(error.class_name, error.version, wanted=error.wanted, id=error.id or key) from None
     except KiokuError:
         raise
     except Exception as error:
@@ -112,21 +127,31 @@ def explained(key: str, record: Record) -> Iterator[None]:
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, buffer: io.BytesIO, expander: Expander, refs: tuple[str, ...]) -> None:
+    def __init__(self, buffer: io.BytesIO, expander: Expander, record: Record) -> None:
         super().__init__(buffer)
-        self._expander, self._refs = expander, refs
+        self._expander, self._record = expander, record
 
     def find_class(self, module: str, name: str) -> Any:
         """Consult the type map, and nothing else."""
         if module == stored.__name__:
-            if name == stored.ref.__name__:
-                return self._ref
-            if name == stored.restore.__name__:
-                return self._expander.restore
+            ours = {stored.ref: self._ref, stored.weak: self._weak, stored.restore: self._expander.restore}
+            for stand_in, meaning in ours.items():
+                if name == stand_in.__name__:
+                    return meaning
         return self._expander.typemap.find(module, name)
 
+    def persistent_load(self, pid: Any) -> object:
+        """Return a container that has a record of its own."""
+        return self._ref(*pid)
+
     def _ref(self, position: int, class_name: str) -> object:
-        return self._expander.resolve(self._refs[position], class_name)
+        return self._expander.resolve(self._record.refs[position], class_name)
+
+    def _weak(self, position: int, class_name: str) -> object:
+        key = "" if position == stored.DEAD else self._record.weak[position]
+        if not key or not self._expander.exists(key):
+            return weak.dead()
+        return weak.made(self._expander.resolve(key, class_name), key, class_name)
 
 
 def _set_state(obj: Any, state: Any) -> None:
@@ -135,16 +160,26 @@ def _set_state(obj: Any, state: Any) -> None:
     if set_state is not None:
         set_state(state)
         return
-    state, slots = _interned(state) if isinstance(state, tuple) else (_interned(state), None)
-    if state:
-        obj.__dict__.update(state)
-    if slots:
-        known = set(ghosts.slots_of(type(obj)))
-        for name, value in slots.items():
-            if name in known or not hasattr(obj, "__dict__"):
+    slots = _slots(type(obj))
+    attributes = getattr(obj, "__dict__", None)
+    for part in _interned(state) if isinstance(state, tuple) else (_interned(state),):
+        if not slots and attributes is not None:
+            attributes.update(part or ())
+            continue
+        for name, value in (part or {}).items():
+            if attributes is None or name in slots:
                 object.__setattr__(obj, name, value)
             else:  # the class had a slot of that name once
-                obj.__dict__[name] = value
+                attributes[name] = value
+
+
+def _slots(cls: type) -> frozenset[str]:
+    if cls not in _known_slots:
+        _known_slots[cls] = frozenset(ghosts.slots_of(cls))
+    return _known_slots[cls]
+
+
+_known_slots: WeakKeyDictionary[type, frozenset[str]] = WeakKeyDictionary()
 
 
 def _interned(state: Any) -> Any:

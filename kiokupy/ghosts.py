@@ -16,7 +16,7 @@ from types import FunctionType
 from typing import Any
 
 from kiokupy.errors import ScopeClosed
-from kiokupy.typemap import Rule, name_of
+from kiokupy.rules import Rule, name_of
 
 #: Fills the ghost that is registered under an id, or raises and leaves it a ghost.
 Loader = Callable[[str, object], None]
@@ -224,6 +224,7 @@ _BUILTINS: list[tuple[Any, Callable[[Any, Any], Any]]] = [
     (list, list.extend),
     (set, set.update),
     (deque, deque.extend),
+    (bytearray, bytearray.extend),
 ]
 
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from kiokupy import ghosts
-from kiokupy.departed import Departed
+from kiokupy.collapse import CONTAINERS
+from kiokupy.departed import Departed, Origin
 from kiokupy.entry import Record
 
 
@@ -51,6 +52,10 @@ class IdentityMap(ABC):
         # Ids that were taken over from an ended scope.
         self._adopted: list[str] = []
         self._watchers: list[set[str]] = []
+        # The ids of plain containers: lists, dicts and the like.
+        self._containers: set[str] = set()
+        # By number, the containers that objects taken over from ended scopes had, for when they are met.
+        self._offered: dict[int, tuple[object, Origin]] = {}
 
     def peek(self, key: str) -> object | None:
         """Return the live object of an id, without asking the store."""
@@ -73,10 +78,16 @@ class IdentityMap(ABC):
         """Return what the store said of a live object when it was loaded or written."""
         return self._records.get(key)
 
+    def has_containers(self) -> bool:
+        """Tell whether a container is known by an id of its own."""
+        return bool(self._containers or self._offered)
+
     def enter(self, key: str, obj: object, record: Record | None) -> None:
         """Take an object in under an id, with what the store says of it; without that it is a ghost."""
         self._objects[key] = obj
         self._ids[id(obj)] = key
+        if type(obj) in CONTAINERS:
+            self._containers.add(key)
         for arrived in self._watchers:
             arrived.add(key)
         if record is not None:
@@ -94,6 +105,7 @@ class IdentityMap(ABC):
         del self._ids[id(obj)]
         self._records.pop(key, None)
         self._referrers.pop(key, None)
+        self._containers.discard(key)
         ghosts.unregister(obj)
         return obj
 

@@ -53,16 +53,19 @@ class _Reader(pickle._Unpickler):
     pop_mark: Callable[[], list[Any]]
     read: Callable[[int], bytes]
 
-    def __init__(self, data: bytes, refs: tuple[str, ...]) -> None:
+    def __init__(self, data: bytes, refs: tuple[str, ...], weak: tuple[str, ...]) -> None:
         super().__init__(io.BytesIO(data))
-        self._refs = refs
+        self._refs, self._weak = refs, weak
 
     def find_class(self, module: str, name: str) -> Any:
         """Import nothing."""
         return StandIn(f"{module}:{name}")
 
     def persistent_load(self, pid: Any) -> Any:
-        """Refer to a record of ZODB."""
+        """Refer to a container that has an entry of its own, or to a record of ZODB."""
+        match pid:
+            case (int() as position, str()) if 0 <= position < len(self._refs):
+                return Reference(self._refs[position])
         reference = StandIn("ZODB:reference")
         reference.args = (pid,)
         return reference
@@ -139,8 +142,11 @@ class _Reader(pickle._Unpickler):
     def _call(self, target: Any, args: Any) -> Any:
         if not isinstance(target, StandIn):
             return StandIn(f"a call of {type(target).__name__}").made(args)
-        if target.name == f"{stored.__name__}:ref" and isinstance(args[0], int) and args[0] < len(self._refs):
-            return Reference(self._refs[args[0]])
+        match target.name.removeprefix(f"{stored.__name__}:"), args:
+            case "ref", (int() as position, _) if 0 <= position < len(self._refs):
+                return Reference(self._refs[position])
+            case "weak", (int() as position, _) if position < len(self._weak):
+                return WeakReference(self._weak[position] if position >= 0 else None)
         return target.made(args)
 
     for _opcode, _method in {
@@ -171,13 +177,21 @@ class Reference(StandIn):
         self.id = id
 
 
-def read(data: bytes, refs: tuple[str, ...] = ()) -> Any:
+class WeakReference(StandIn):
+    """A weak reference to another entry; ``id`` is ``None`` if it was dead."""
+
+    def __init__(self, id: str | None) -> None:
+        super().__init__("kiokupy:weak reference")
+        self.id = id
+
+
+def read(data: bytes, refs: tuple[str, ...] = (), weak: tuple[str, ...] = ()) -> Any:
     """Return what a pickle holds, with stand-ins for all that is not plain data.
 
     :raises ValueError: the pickle is malformed.
     """
     try:
-        return _Reader(data, refs).load()
+        return _Reader(data, refs, weak).load()
     except Exception as error:  # a hostile pickle can trip the reader in any way it likes
         raise ValueError(f"the pickle cannot be read ({type(error).__name__}: {error})") from error
 

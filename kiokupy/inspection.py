@@ -7,6 +7,7 @@ how it was called. Afterwards the notes are rendered. The forms (each is JSON)::
     set, frozenset  {"$set": [...]}, sorted          dict             {...}, or {"$items": [[key, value], ...]}
     an object       {"$class": "module:qualname", ...its attributes}, and "$args", "$items", "$pairs", "$state" if any
     a reference     {"$ref": "<id>"}                 seen already     {"$same": "<path>"}
+    a weak one      {"$weak": "<id>"}, or null if dead
     nan, inf, -inf  {"$float": "nan"}                int > 3000 digits {"$int": "0x..."}
     datetime types, Decimal, UUID, paths and the like: {"$class": ..., "$value": "<as text>"}
 """
@@ -29,8 +30,9 @@ from kiokupy import entry as stored
 from kiokupy.connection import Graph
 from kiokupy.entry import Record
 from kiokupy.errors import KiokuError
-from kiokupy.inert import Key, Reference, StandIn, read
-from kiokupy.typemap import TypeMap, is_container_module, name_of
+from kiokupy.inert import Key, Reference, StandIn, WeakReference, read
+from kiokupy.rules import name_of
+from kiokupy.typemap import TypeMap, is_container_module
 
 _DEEPEST = 100
 # A few bytes of pickle can name the same part over and over. What costs more than this to show is no session.
@@ -58,12 +60,12 @@ def content(record: Record) -> Any:
 def _content(record: Record) -> Any:
     if not isinstance(record.state, bytes):
         return render(record.state)
-    state = read(record.state, record.refs)
+    state = read(record.state, record.refs, record.weak)
     if record.flags & stored.VALUE:
         return render(state)
     whole = StandIn(record.class_name)
     if record.head is not None:
-        whole.args, keywords = _head(read(record.head, record.refs))
+        whole.args, keywords = _head(read(record.head, record.refs, record.weak))
         whole.pairs = list(keywords.items())
     if record.flags & stored.ITEMS:
         state, items, pairs = state
@@ -144,6 +146,8 @@ class _Renderer:
             return _plain_form(value)
         if isinstance(value, Reference):
             return {"$ref": value.id}
+        if isinstance(value, WeakReference):
+            return {"$weak": value.id}
         if id(value) in self._paths and not isinstance(value, tuple | frozenset):
             return {"$same": self._paths[id(value)] or "."}
         if depth > _DEEPEST:

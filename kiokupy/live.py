@@ -9,7 +9,7 @@ from persistent import Persistent
 
 from kiokupy import entry as stored
 from kiokupy import ghosts
-from kiokupy.collapse import Collapser, Refusal, reducer_for
+from kiokupy.collapse import Collapser, Found
 from kiokupy.connection import Graph
 from kiokupy.departed import Origin
 from kiokupy.entry import Record
@@ -21,7 +21,9 @@ from kiokupy.errors import (
 )
 from kiokupy.expand import Expander
 from kiokupy.loading import Loading
-from kiokupy.typemap import name_of
+from kiokupy.reduction import reducer_for
+from kiokupy.refusal import Refusal
+from kiokupy.rules import name_of
 
 _NOT_FOR_GHOSTS = stored.PAIR | stored.VALUE | stored.STORED_ITSELF
 
@@ -60,7 +62,9 @@ class LiveObjects(Loading):
             return key
         if isinstance(obj, Persistent) and obj._p_jar is not None and not self._unit.connection.owns(obj):
             raise ScopeClosed(f"a {name_of(type(obj))}")
-        origin = self._departed.find(obj)
+        _, origin = self._offered.pop(id(obj), (None, None))
+        if origin is None:
+            origin = self._departed.find(obj)
         return None if origin is None else self._adopt(obj, origin)
 
     def reducer(self, cls: type) -> Callable[[Any], tuple[Any, ...]] | None:
@@ -77,7 +81,7 @@ class LiveObjects(Loading):
     def collapsed(self, obj: object) -> Record | None:
         """Return the record of an object as it is, or ``None`` if it has none because something in it is refused."""
         try:
-            return Collapser(self._typemap, self.id_of).collapse(obj)
+            return self._collapser().collapse(obj)
         except Refusal:
             return None
 
@@ -87,14 +91,23 @@ class LiveObjects(Loading):
         It may differ from the record: sets come in another order, equal strings are one object or two.
         ``None``: not everything that the record refers to is live.
         """
-        expander = Expander(self._typemap, lambda key, _: self._objects[key])
-        collapser, refs = Collapser(self._typemap, self.id_of), dict[str, int]()
+        expander = Expander(self._typemap, lambda key, _: self._objects[key], self.exists)
+        collapser, found = self._collapser(), Found({}, {})
         try:
-            head, state = expander.parts(record)
+            parts = expander.parts(record)
+            if parts is None:
+                fresh = expander.shell(record)
+                expander.fill(fresh, expander.state(record), record.flags)
+                return collapser.collapse(fresh)
         except KeyError:
             return None
-        head_bytes = None if head is None else collapser.dump(head, refs, head)
-        return record._replace(head=head_bytes, state=collapser.dump(state, refs, state), refs=tuple(refs))
+        head, state = parts
+        head_bytes = None if head is None else collapser.dump(head, found, head)
+        state_bytes = collapser.dump(state, found, state)
+        return record._replace(head=head_bytes, state=state_bytes, refs=tuple(found.refs), weak=tuple(found.weak))
+
+    def _collapser(self) -> Collapser:
+        return Collapser(self._typemap, self.id_of, shared=self.id_of if self.has_containers() else None)
 
     def depart(self) -> None:
         """End: objects leave with a note of their origin; ghosts can no longer load."""
@@ -102,15 +115,20 @@ class LiveObjects(Loading):
         shared = any(isinstance(obj, Persistent) for obj in [*gone, *self._objects.values()])
         for key, obj in self._objects.items():
             ghosts.unregister(obj)
-            self._departed.remember(obj, Origin(key, self._records.get(key)))
+            self._departed.remember(obj, self._origin(key))
         self._objects.clear()
         self._ids.clear()
         self._unit.connection.graph = Graph()
         if shared:
             self._unit.connection.forget()
 
+    def _origin(self, key: str) -> Origin:
+        record = self._records.get(key)
+        shared = self._containers.intersection(record.refs) if self._containers and record is not None else ()
+        return Origin(key, record, {part: (self._objects[part], self._records[part]) for part in shared})
+
     def _adopt(self, obj: object, origin: Origin) -> str:
-        key, record = origin
+        key, record, containers = origin
         if key in self._objects:
             raise DuplicateId(
                 key,
@@ -121,6 +139,8 @@ class LiveObjects(Loading):
             raise ConflictError(f"object {key!r} was deleted since it was loaded")
         self.enter(key, obj, record)
         self._adopted.append(key)
+        for part, (container, known) in containers.items():
+            self._offered[id(container)] = container, Origin(part, known)
         return key
 
     def _as_stored(self, key: str, ghost: object, class_name: str) -> object:

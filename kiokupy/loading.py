@@ -7,8 +7,10 @@ from contextlib import contextmanager
 
 from persistent import Persistent
 
+from kiokupy import broken, ghosts, paths
 from kiokupy import entry as stored
-from kiokupy import ghosts, paths
+from kiokupy.broken import Broken
+from kiokupy.collapse import CONTAINERS
 from kiokupy.connection import Graph
 from kiokupy.database import Unit
 from kiokupy.departed import Departed
@@ -20,7 +22,12 @@ from kiokupy.errors import (
 )
 from kiokupy.expand import Expander, explained
 from kiokupy.identity import IdentityMap
-from kiokupy.typemap import TypeMap, name_of
+from kiokupy.inspection import content
+from kiokupy.rules import name_of
+from kiokupy.typemap import TypeMap
+
+# Loads within loads, each some ten calls deep, before it is tried without recursion.
+_DEEPEST = 20
 
 _NOT_FOR_GHOSTS = stored.PAIR | stored.VALUE | stored.STORED_ITSELF
 
@@ -31,7 +38,7 @@ class Loading(IdentityMap, Graph):
     def __init__(self, unit: Unit, typemap: TypeMap, departed: Departed) -> None:
         super().__init__(departed)
         self._unit, self._typemap = unit, typemap
-        self._expander = Expander(typemap, self.resolve)
+        self._expander = Expander(typemap, self.resolve, self.exists)
         # Objects that wait for their state, and all that came alive in the load that is under way.
         self._unfilled: list[tuple[str, object, Record]] = []
         self._arriving: list[str] | None = None
@@ -39,6 +46,7 @@ class Loading(IdentityMap, Graph):
         # Ghosts that were loaded in it, and the ids whose states are being read.
         self._awakened: list[tuple[str, object, type]] = []
         self._reading: set[str] = set()
+        self._depth = 0
         unit.connection.graph = self
 
     @property
@@ -46,6 +54,11 @@ class Loading(IdentityMap, Graph):
         """The tree of all entries."""
         entries: stored.EntryTree = self._unit.root["entries"]
         return entries
+
+    def exists(self, key: str) -> bool:
+        """Tell whether the store has an entry of this id."""
+        with self._unit.database.translated():
+            return key in self.entries
 
     def restore(self, class_name: str, data: object) -> object:
         """Make an object of what its rule's ``collapse`` gave."""
@@ -119,10 +132,18 @@ class Loading(IdentityMap, Graph):
             self.bury(key)
             return
         with self._load(obj), explained(key, record):
-            fresh = self._expander.shell(record)
-            self._expander.fill(fresh, self._expander.state(record), record.flags)
+            fresh = self._shell(record)
+            self._fill(fresh, record)
             ghosts.transplant(fresh, obj)
             self._records[key] = record
+
+    def _shell(self, record: Record) -> object:
+        cls = self._typemap.class_named(record.class_name)
+        return broken.made(cls, record, content) if issubclass(cls, Broken) else self._expander.shell(record)
+
+    def _fill(self, obj: object, record: Record) -> None:
+        if not isinstance(obj, Broken):
+            self._expander.fill(obj, self._expander.state(record), record.flags)
 
     def _hollow(self, key: str, obj: object, ghost_class: type) -> None:
         ghosts.hollow(obj, ghost_class)
@@ -159,20 +180,57 @@ class Loading(IdentityMap, Graph):
         record = self._record(key, None)
         if key in self._reading:
             raise NotLoadable(record.class_name, id=key, reason="its constructor's arguments lead back to it")
-        with self._load(None), explained(key, record):
+        with self._load(None), explained(key, record), self._deeper(key):
             self._reading.add(key)
             try:
-                shell = self._expander.shell(record)
+                shell = self._shell(record)
             finally:
                 self._reading.discard(key)
             self.enter(key, shell, record)
             assert self._arriving is not None  # as _load() leaves it
             self._arriving.append(key)
-            if not ghosts.has_own_hash(type(shell)):
+            # A set or dict may ask for a hash at once, and a constructor for what is in a container.
+            if ghosts.has_own_hash(type(shell)) or type(shell) in CONTAINERS:
+                self._fill(shell, record)
+            else:
                 self._unfilled.append((key, shell, record))
-            else:  # a set or dict may ask for its hash at once
-                self._expander.fill(shell, self._expander.state(record), record.flags)
         return shell
+
+    @contextmanager
+    def _deeper(self, key: str) -> Iterator[None]:
+        self._depth += 1
+        try:
+            if self._depth > _DEEPEST:
+                self._load_ahead(key)
+            yield
+        finally:
+            self._depth -= 1
+
+    def _load_ahead(self, wanted: str) -> None:
+        """Load what the making of an object needs, innermost first: Python recurses only so far."""
+        pending, seen = [wanted], set[str]()
+        while pending:
+            key = pending[-1]
+            if key in seen or key in self._objects:
+                pending.pop()
+                if key != wanted and key not in self._objects:
+                    self._load_now(key)
+                continue
+            seen.add(key)
+            pending += [id for id in self._needed(self._record(key, None)) if id not in seen]
+
+    def _needed(self, record: Record) -> Iterator[str]:
+        """Yield the ids of objects, no ghosts, that must be there before an object of a record can be made."""
+        cls = self._typemap.class_named(record.class_name)
+        filled_at_once = ghosts.has_own_hash(cls) or cls in CONTAINERS
+        if record.head is None and not record.flags & stored.PAIR and not filled_at_once:
+            return
+        for id in record.refs:
+            entry = self.entries.get(id)
+            if entry is not None:
+                rule = self._typemap.rule_for(self._typemap.class_named(entry.record.class_name))
+                if rule is None or ghosts.ghost_class(rule) is None:
+                    yield id
 
     @contextmanager
     def _load(self, owner: object) -> Iterator[None]:
@@ -187,7 +245,7 @@ class Loading(IdentityMap, Graph):
                 key, obj, record = self._unfilled.pop()
                 self._loading = obj
                 with explained(key, record):
-                    self._expander.fill(obj, self._expander.state(record), record.flags)
+                    self._fill(obj, record)
         except BaseException:
             if outermost:
                 self._take_back()

@@ -86,8 +86,7 @@ class Lookups(ABC):
     def exists(self, id: str) -> bool:
         """Tell whether an object has this id."""
         self._check_open("exists()")
-        with self._unit.database.translated():
-            return object_ids.check(id) in self._live.entries
+        return self._live.exists(object_ids.check(id))
 
     def object_to_id(self, obj: object) -> str | None:
         """Return the id of a live object, or ``None``; the store is not asked."""

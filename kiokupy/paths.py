@@ -26,7 +26,7 @@ def find(root: object, wanted: object, *, name: str = "") -> str:
         owner, path = queue.popleft()
         if owner is wanted:
             return path if len(path) <= _LONGEST else f"{path[: _LONGEST // 2]} … {path[-_LONGEST // 2 :]}"
-        for child, step in _children(owner):
+        for child, step in children(owner):
             if id(child) not in seen:
                 seen.add(id(child))
                 keep_alive.append(child)
@@ -34,7 +34,8 @@ def find(root: object, wanted: object, *, name: str = "") -> str:
     return name
 
 
-def _children(owner: object) -> Iterator[tuple[object, str]]:
+def children(owner: object) -> Iterator[tuple[object, str]]:
+    """Yield what an object holds, each with the step that leads to it; a ghost is not entered."""
     # Beyond a class, a module or a function lies the whole program.
     if not is_ghost(owner) and not isinstance(owner, type | ModuleType | FunctionType):
         yield from _items(owner)

@@ -87,12 +87,12 @@ class Scope(Lookups):
         :raises NotStorable: as for :meth:`store`.
         """
         self._check_writable("update()")
-        self._update(Draft(self._typemap, self._live.id_of, deep=False, grow=False), objects)
+        self._update(self._draft(deep=False, grow=False, revive=False), objects)
 
     def deep_update(self, *objects: object) -> None:
         """Write the state of known objects and of all they reach, which must be known too; raises as :meth:`update`."""
         self._check_writable("deep_update()")
-        self._update(Draft(self._typemap, self._live.known_id, deep=True, grow=False), objects)
+        self._update(self._draft(deep=True, grow=False, revive=True), objects)
 
     def delete(self, *objects_or_ids: object) -> None:
         """Take objects out of the store. What refers to them is left as it is.
@@ -173,7 +173,11 @@ class Scope(Lookups):
         :raises NotStorable: a changed object holds something that the type map refuses.
         """
         self._check_open("commit()")
-        self._commit()
+        try:
+            self._commit()
+        except BaseException:
+            self.abort()
+            raise
         self._unit.begin()
         self._changes.refresh()
 
@@ -203,18 +207,14 @@ class Scope(Lookups):
             self.close()
 
     def _commit(self) -> None:
-        try:
-            self._flush()
-            self._unit.commit()
-        except BaseException:
-            self.abort()
-            raise
+        self._flush()
+        self._unit.commit()
         self._changes.settle()
 
     def _put(self, obj: object, id: str | None, *, root: bool, deep: bool) -> str:
         self._check_writable("store()")
         # A deleted object is not known any more, so that it goes in again as a new one.
-        draft = Draft(self._typemap, self._live.known_id, deep=deep, grow=True)
+        draft = self._draft(deep=deep, grow=True, revive=True)
         with self._live.adopting():
             key = self._take_in(draft, obj, None if id is None else object_ids.check(id))
             draft.run(obj, name=id or "")
@@ -226,8 +226,8 @@ class Scope(Lookups):
     def _take_in(self, draft: Draft, obj: object, id: str | None) -> str:
         key = self._live.known_id(obj)
         if key is None:
-            key = object_ids.fresh() if id is None else id
-            if self.exists(key):
+            key = draft.fresh_id(obj) if id is None else id
+            if self._live.exists(key):
                 raise DuplicateId(key)
             draft.add(key, obj)
         elif id is not None and id != key:
@@ -235,6 +235,9 @@ class Scope(Lookups):
         else:
             draft.revisit(key, obj)
         return key
+
+    def _draft(self, *, deep: bool, grow: bool, revive: bool) -> Draft:
+        return Draft(self._typemap, self._live, deep=deep, grow=grow, revive=revive)
 
     def _update(self, draft: Draft, objects: tuple[object, ...]) -> None:
         with self._live.adopting():
@@ -253,7 +256,7 @@ class Scope(Lookups):
 
     def _flush(self) -> None:
         """Write every live object that changed, and the new ones that they reach."""
-        draft = Draft(self._typemap, self._live.id_of, deep=False, grow=True)
+        draft = self._draft(deep=False, grow=True, revive=False)
         if self._track:
             for key, obj in self._live.loaded():
                 draft.revisit(key, obj)

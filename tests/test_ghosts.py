@@ -33,7 +33,7 @@ from graph_stores import CountingStorage, directory_on
 
 from kiokupy import ghosts
 from kiokupy.errors import ScopeClosed
-from kiokupy.typemap import first_class
+from kiokupy.rules import first_class
 
 
 @pytest.fixture

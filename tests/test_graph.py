@@ -57,7 +57,8 @@ from persistent.mapping import PersistentMapping
 from persistent.wref import WeakRef
 
 from kiokupy.errors import BrokenReference, NotLoadable, NotStorable, ScopeClosed
-from kiokupy.typemap import TypeMap, first_class, intrinsic
+from kiokupy.rules import first_class, intrinsic
+from kiokupy.typemap import TypeMap
 
 MONEY = first_class(Money, collapse=Money.collapse, expand=Money.expand)
 INTRINSIC_MONEY = intrinsic(Money, collapse=Money.collapse, expand=Money.expand)
@@ -499,16 +500,6 @@ def test_what_an_object_raises_when_it_is_taken_apart_names_its_path(directory):
             directory.store(Person("x", at=[obj]), id="cart")
         assert caught.value.path == "cart.at[0]"
         assert isinstance(caught.value.__cause__, TypeError)
-
-
-def test_a_nesting_too_deep_for_pickle_is_refused(directory):
-    deep = []
-    for _ in range(100_000):
-        deep = [deep]
-    with pytest.raises(NotStorable, match="cannot be pickled"):
-        directory.store(Person("x", deep=deep))
-    while deep:
-        deep = deep.pop()
 
 
 def test_a_class_outside_the_map_is_refused_when_it_is_loaded(tmp_path):

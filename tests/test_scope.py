@@ -38,7 +38,7 @@ from kiokupy.errors import (
     ScopeClosed,
     StoreReadOnly,
 )
-from kiokupy.typemap import first_class
+from kiokupy.rules import first_class
 
 MONEY = first_class(Money, collapse=Money.collapse, expand=Money.expand)
 
@@ -802,3 +802,21 @@ def test_a_scope_closed_within_its_block_ends_quietly(memory):
         scope.store(Person("a"), id="x")
         scope.close()
     assert not memory.exists("x")
+
+
+def test_objects_of_a_scope_that_could_not_commit_at_its_end_stay_as_they_are(directory):
+    directory.store(Person("a"), id="x")
+    held = directory.get("x")
+    directory.txn_do(lambda scope: setattr(scope.get("x"), "name", "theirs"))
+    held.name = "mine"
+    with pytest.raises(ConflictError):
+        directory.update(held)
+    assert held.name == "mine"
+    scope = directory.new_scope()
+    found = scope.get("x")
+    with pytest.raises(ConflictError), scope:  # noqa: PT012  # both ends are the point
+        found.name = "mine"
+        directory.txn_do(lambda other: setattr(other.get("x"), "name", "theirs again"))
+    assert found.name == "mine"
+    directory.refresh(found)
+    assert found.name == "theirs again"

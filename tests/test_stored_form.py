@@ -15,7 +15,7 @@ from persistent.mapping import PersistentMapping
 from kiokupy import ids
 from kiokupy.entry import FORMAT, Entry, EntryTree, Record, ref, restore
 from kiokupy.errors import NotLoadable, StoreTooNew
-from kiokupy.typemap import first_class, intrinsic
+from kiokupy.rules import first_class, intrinsic
 
 ALLOWED = [
     Account, Bag, Colour, FrozenSlots, Pair, Person, Reduced, Rows, Slotted, WithNewArgs,

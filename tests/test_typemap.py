@@ -15,7 +15,8 @@ from graph_classes import Account, Bag, Box, Colour, Employee, Money, Pair, Pers
 from persistent.mapping import PersistentMapping
 
 from kiokupy.errors import NotLoadable, TargetError
-from kiokupy.typemap import Keep, Rule, TypeMap, first_class, intrinsic, name_of
+from kiokupy.rules import Keep, Rule, first_class, intrinsic, name_of
+from kiokupy.typemap import TypeMap
 
 
 def keep(typemap, cls):

@@ -63,7 +63,7 @@ class NotStorable(KiokuError, TypeError):
 class NotLoadable(KiokuError):
     """The type map refuses a class or function that a record names, or it cannot be imported."""
 
-    def __init__(self, class_name: str, *, id: str | None = None, reason: str = "") -> None:
+    def __init__(self, class_name: str, *, id: str | None = None, reason: str = "", gone: bool = False) -> None:
         owner = f" (in the record of {id!r})" if id is not None else ""
         allow = f"connect(..., allow_classes=[{class_name.rpartition(':')[2]}])"
         super().__init__(
@@ -71,6 +71,8 @@ class NotLoadable(KiokuError):
             + (reason or f"it is not in the type map. If it is yours, pass it: {allow}")
         )
         self.class_name, self.id = class_name, id
+        #: The type map names the class, and there is none of that name.
+        self.gone = gone
 
 
 class BrokenReference(KiokuError):

@@ -12,10 +12,11 @@ import secrets
 from typing import Any, NamedTuple
 
 from kiokupy import entry
-from kiokupy.collapse import Collapser, Refusal
+from kiokupy.collapse import Collapser, Found
 from kiokupy.entry import Record
 from kiokupy.errors import NotLoadable
 from kiokupy.expand import Expander, explained
+from kiokupy.refusal import Refusal
 from kiokupy.typemap import TypeMap
 
 CLASS_NAME = "kiokupy:Session"
@@ -50,7 +51,7 @@ class SessionCodec:
     def __init__(self, typemap: TypeMap) -> None:
         # No object in a session has an id of its own, so no reference is ever cut out, or met.
         self._collapser = Collapser(typemap, lambda obj: None)
-        self._expander = Expander(typemap, _no_reference)
+        self._expander = Expander(typemap, _no_reference, lambda key: False)
 
     def dump(self, data: dict[str, Any]) -> bytes:
         """Pickle a session's data.
@@ -58,7 +59,7 @@ class SessionCodec:
         :raises NotStorable: the type map refuses something in it; its path begins with ``session``.
         """
         try:
-            return self._collapser.dump(data, {}, data)
+            return self._collapser.dump(data, Found({}, {}), data)
         except Refusal as refusal:
             raise refusal.error(data, "session") from refusal.__cause__
 
@@ -68,16 +69,16 @@ class SessionCodec:
         :raises NotLoadable: the type map refuses something in it, or it does not fit its class.
         """
         with explained("a session", record):
-            data: dict[str, Any] = self._expander.state(record)
+            data: dict[str, Any] = self._expander.load(record.state, record)
         return data
 
     def record(self, facts: Facts, state: bytes) -> Record:
         """Return the record of a session."""
-        return Record(CLASS_NAME, self._collapser.dump((tuple(facts), {}), {}, None), state, (), entry.NEW)
+        return Record(CLASS_NAME, self._collapser.dump((tuple(facts), {}), Found({}, {}), None), state, (), entry.NEW)
 
     def facts(self, record: Record) -> Facts:
         """Return what a record says of its session beside the data."""
-        args, _ = self._expander.load(record.head or b"", ())
+        args, _ = self._expander.load(record.head or b"", record)
         return Facts(*args)
 
 

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from kiokupy.entry import Record
 from kiokupy.errors import NotStorable
+from kiokupy.rules import name_of
 from kiokupy.sessions.record import Facts
-from kiokupy.typemap import name_of
 
 
 @dataclass

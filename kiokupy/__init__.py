@@ -9,6 +9,7 @@ from kiokupy.errors import (
     ConflictError,
     DuplicateId,
     InvalidId,
+    InvalidMoment,
     KiokuError,
     NoHistory,
     NotFound,
@@ -33,6 +34,7 @@ from kiokupy.errors import (
     UnknownBackend,
     UpgradeMissing,
 )
+from kiokupy.moments import Revision
 from kiokupy.opening import connect
 from kiokupy.scope import Scope
 from kiokupy.sessions.manager import SessionManager
@@ -49,6 +51,7 @@ __all__ = [
     "Directory",
     "DuplicateId",
     "InvalidId",
+    "InvalidMoment",
     "Keep",
     "KiokuError",
     "NoHistory",
@@ -57,6 +60,7 @@ __all__ = [
     "NotLoadable",
     "NotStorable",
     "NotStored",
+    "Revision",
     "Rule",
     "Scope",
     "ScopeClosed",

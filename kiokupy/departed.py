@@ -18,6 +18,8 @@ class Origin(NamedTuple):
     key: str
     #: What the store said of it when it was loaded or written; ``None``: it was never loaded.
     record: Record | None
+    #: Whether it was loaded from the past, so that the record may have been outdated even then.
+    past: bool
 
 
 class Departed:

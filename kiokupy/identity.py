@@ -50,6 +50,8 @@ class IdentityMap(ABC):
         self._buried: dict[int, tuple[str, object]] = {}
         # Ids that were taken over from an ended scope.
         self._adopted: list[str] = []
+        # Those of them that were loaded from the past.
+        self._from_past: set[str] = set()
         self._watchers: list[set[str]] = []
 
     def peek(self, key: str) -> object | None:
@@ -73,10 +75,15 @@ class IdentityMap(ABC):
         """Return what the store said of a live object when it was loaded or written."""
         return self._records.get(key)
 
+    def is_from_past(self, key: str) -> bool:
+        """Tell whether a live object was taken over from a scope of the past, and not loaded or written since."""
+        return key in self._from_past
+
     def enter(self, key: str, obj: object, record: Record | None) -> None:
         """Take an object in under an id, with what the store says of it; without that it is a ghost."""
         self._objects[key] = obj
         self._ids[id(obj)] = key
+        self._from_past.discard(key)
         for arrived in self._watchers:
             arrived.add(key)
         if record is not None:
@@ -94,6 +101,7 @@ class IdentityMap(ABC):
         del self._ids[id(obj)]
         self._records.pop(key, None)
         self._referrers.pop(key, None)
+        self._from_past.discard(key)
         ghosts.unregister(obj)
         return obj
 

@@ -102,7 +102,8 @@ class LiveObjects(Loading):
         shared = any(isinstance(obj, Persistent) for obj in [*gone, *self._objects.values()])
         for key, obj in self._objects.items():
             ghosts.unregister(obj)
-            self._departed.remember(obj, Origin(key, self._records.get(key)))
+            past = self._unit.connection.tid is not None or self.is_from_past(key)
+            self._departed.remember(obj, Origin(key, self._records.get(key), past))
         self._objects.clear()
         self._ids.clear()
         self._unit.connection.graph = Graph()
@@ -110,7 +111,7 @@ class LiveObjects(Loading):
             self._unit.connection.forget()
 
     def _adopt(self, obj: object, origin: Origin) -> str:
-        key, record = origin
+        key, record, past = origin
         if key in self._objects:
             raise DuplicateId(
                 key,
@@ -120,6 +121,8 @@ class LiveObjects(Loading):
         if record is not None and key not in self.entries:
             raise ConflictError(f"object {key!r} was deleted since it was loaded")
         self.enter(key, obj, record)
+        if past and record is not None:
+            self._from_past.add(key)
         self._adopted.append(key)
         return key
 

@@ -7,6 +7,7 @@ database, since packing, conflict resolution and export know that form and leave
 from __future__ import annotations
 
 import copyreg
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
@@ -74,10 +75,14 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
         tid: bytes = self._storage.lastTransaction()
         return tid
 
-    def revisions(self, oid: bytes, limit: int) -> list[dict[str, Any]]:
-        """Return what the storage says of the states that a record had, the newest first."""
-        found: list[dict[str, Any]] = self._storage.history(oid, size=limit)
-        return found
+    def revisions(self, oid: bytes, limit: int | None) -> list[dict[str, Any]]:
+        """Return what the storage says of the states that a record had until then, the newest first."""
+        told = self._storage.history(oid, size=limit if limit is not None and self.tid is None else sys.maxsize)
+        found = [one for one in told if self.tid is None or one["tid"] <= self.tid]
+        if not found:  # RelStorage does not tell of what was there when it was packed last
+            data, tid = self._storage.load(oid)
+            found = [{"tid": tid, "size": len(data), "user_name": b"", "description": b""}]
+        return found[:limit]
 
     def register(self, obj: Any) -> None:
         """Note a change; of an object from before :meth:`forget` it is refused."""
@@ -156,7 +161,7 @@ class GraphDB(DB):  # type: ignore[misc]  # ZODB has no annotations
 
     klass = GraphConnection
     #: Gives a context that turns what ZODB raises, at a transaction of the past or now, into kiokupy's errors.
-    translated: Callable[[bytes | None], AbstractContextManager[None]] = nullcontext
+    translated: Callable[[bytes | None], AbstractContextManager[None]] = staticmethod(lambda _: nullcontext())
 
     def open_past(self, manager: Any, tid: bytes) -> GraphConnection:
         """Return a connection that sees what was committed up to a transaction.

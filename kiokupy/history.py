@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterator
 from typing import Any
 
 from ZODB.utils import z64
@@ -13,11 +13,8 @@ from kiokupy.database import Unit
 from kiokupy.errors import NotFound
 from kiokupy.moments import Revision
 
-# A storage wants to be told how many.
-_ALL = sys.maxsize
 
-
-def revisions(unit: Unit, key: str, limit: int | None = None) -> list[Revision]:
+def revisions(unit: Unit, key: str, limit: int | None) -> list[Revision]:
     """Return the states of an object until the moment that a unit sees, as :meth:`kiokupy.Scope.history` says."""
     unit.database.check_history()
     with unit.database.translated():
@@ -25,25 +22,19 @@ def revisions(unit: Unit, key: str, limit: int | None = None) -> list[Revision]:
         if entry is None:
             raise NotFound(key)
         record = entry.record
-        persistents = [entry, record.state] if record.flags & stored.STORED_ITSELF else [entry]
         found: dict[bytes, Revision] = {}
-        for persistent in persistents:
-            for told in _told(unit, persistent, limit):
-                made = _revision(key, told)
-                before = found.get(made.tid)
-                found[made.tid] = made._replace(size=made.size + before.size) if before is not None else made
+        for persistent in [entry, record.state] if record.flags & stored.STORED_ITSELF else [entry]:
+            for revision in _of_record(unit, key, persistent, limit):
+                earlier = found.get(revision.tid)  # one transaction wrote both of its records
+                size = revision.size + (earlier.size if earlier is not None else 0)
+                found[revision.tid] = revision._replace(size=size)
     return sorted(found.values(), key=lambda revision: revision.tid, reverse=True)[:limit]
 
 
-def _told(unit: Unit, persistent: Any, limit: int | None) -> list[dict[str, Any]]:
-    end = unit.connection.tid
+def _of_record(unit: Unit, key: str, persistent: Any, limit: int | None) -> Iterator[Revision]:
+    persistent._p_activate()
     if persistent._p_serial == z64:  # it is not committed yet
-        return []
-    told = unit.connection.revisions(persistent._p_oid, _ALL if limit is None or end is not None else limit)
-    return [one for one in told if end is None or one["tid"] <= end]
-
-
-def _revision(key: str, told: dict[str, Any]) -> Revision:
-    tid = told["tid"]
-    user, description = (str(told[name], "utf-8", "replace") for name in ("user_name", "description"))
-    return Revision(key, tid, moments.time_of(tid), told["size"], user, description)
+        return
+    for told in unit.connection.revisions(persistent._p_oid, limit):
+        user, description = (str(told[name], "utf-8", "replace") for name in ("user_name", "description"))
+        yield Revision(key, told["tid"], moments.time_of(told["tid"]), told["size"], user, description)

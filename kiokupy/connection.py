@@ -82,7 +82,7 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
         if not found:  # RelStorage does not tell of what was there when it was packed last
             data, tid = self._storage.load(oid)
             found = [{"tid": tid, "size": len(data), "user_name": b"", "description": b""}]
-        return found[:limit]
+        return found
 
     def register(self, obj: Any) -> None:
         """Note a change; of an object from before :meth:`forget` it is refused."""

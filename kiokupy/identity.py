@@ -76,14 +76,13 @@ class IdentityMap(ABC):
         return self._records.get(key)
 
     def is_from_past(self, key: str) -> bool:
-        """Tell whether a live object was taken over from a scope of the past, and not loaded or written since."""
+        """Tell whether a live object was taken over from a scope of the past."""
         return key in self._from_past
 
     def enter(self, key: str, obj: object, record: Record | None) -> None:
         """Take an object in under an id, with what the store says of it; without that it is a ghost."""
         self._objects[key] = obj
         self._ids[id(obj)] = key
-        self._from_past.discard(key)
         for arrived in self._watchers:
             arrived.add(key)
         if record is not None:

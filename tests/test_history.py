@@ -1,5 +1,6 @@
 """The past: what it looks like, what the history tells, what an undo takes back, and who has no past."""
 
+import copy
 import os
 import pickle
 import shutil
@@ -282,11 +283,32 @@ def test_an_object_from_the_past_can_be_referred_to_and_refreshed(on_file):
 
     on_file.insert(Person("new", friend=held), id="new")
     assert on_file.get("new").friend.name == "two"
+    with pytest.raises(ConflictError, match="the moment that it was loaded from"):
+        on_file.store(held)
     on_file.refresh(held)
+    assert on_file.store(held) == "x"
     assert held.name == "two"
     held.name = "three"
     on_file.store(held)
     assert on_file.get("x").name == "three"
+
+
+def test_a_deleted_object_is_brought_back_by_a_copy_of_what_it_was(directory):
+    friend = Person("friend")
+    directory.store(friend, id="friend")
+    directory.store(Person("one", friend=friend, items=[Person("not loaded")]), id="x")
+    revision = directory.history("x")[0]
+    rename(directory, "friend", "changed")
+    directory.delete("x")
+
+    with directory.new_scope(at=revision) as past:
+        copied = copy.copy(past.get("x"))
+        assert copied.friend.name == "friend"
+    directory.insert(copied, id="x")
+
+    found = directory.get("x")
+    assert (found.name, found.friend.name, found.items[0].name) == ("one", "changed", "not loaded")
+    assert len(list(directory.all_objects())) == 3
 
 
 def test_another_object_can_take_the_id_of_one_from_the_past_that_is_deleted(on_file):
@@ -547,6 +569,16 @@ def picture(scope):
 
 
 # Times and numbers
+
+
+def test_a_moment_after_the_newest_transaction_is_that_one_whichever_clock_is_ahead():
+    now = datetime.now(UTC)
+    newest, ahead = (moments.last_tid(now + timedelta(hours=hours)) for hours in (-1, 1))
+
+    assert moments.known(now, newest) == newest
+    assert moments.known(now, ahead) < ahead
+    assert moments.known(ahead, ahead) == ahead
+
 
 AWARE = st.datetimes(
     min_value=datetime(1901, 1, 1),

@@ -113,10 +113,10 @@ def test_after_a_store_that_was_refused_the_id_gives_the_stored_object(directory
     assert directory.get("y").name == "first"
 
 
-@pytest.mark.parametrize("obj", [None, "x", 1, b"x", (), 1.5], ids=repr)
-def test_what_is_no_object_is_refused_by_name(directory, obj):
-    with pytest.raises(NotStorable, match=r"cannot be stored"):
-        directory.store(obj, id="x")
+def test_what_is_no_object_is_refused_by_name(directory):
+    for obj in (None, "x", 1, b"x", (), 1.5):
+        with pytest.raises(NotStorable, match=r"cannot be stored"):
+            directory.store(obj, id="x")
     assert not directory.exists("x")
 
 
@@ -130,25 +130,14 @@ def test_deleting_an_unknown_id_is_an_error_on_every_store_and_deletes_nothing(d
         directory.delete("x")
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: Person("stored"),
-        lambda: Reduced("stored"),
-        lambda: Money(1, "EUR"),
-        Account,
-        lambda: [1],
-        lambda: {"a": 1},
-    ],
-    ids=["plain", "reduced", "pair", "persistent", "list", "dict"],
-)
-def test_an_object_of_any_class_can_be_refreshed_and_then_deleted(directory, make):
-    directory.store(make(), id="x")
-    with directory.new_scope() as scope:
-        found = scope.get("x")
-        scope.refresh(found)
-        scope.delete(found)
-    assert not directory.exists("x")
+def test_an_object_of_any_class_can_be_refreshed_and_then_deleted(directory):
+    for obj in (Person("stored"), Reduced("stored"), Money(1, "EUR"), Account(), [1], {"a": 1}):
+        directory.store(obj, id="x")
+        with directory.new_scope() as scope:
+            found = scope.get("x")
+            scope.refresh(found)
+            scope.delete(found)
+        assert not directory.exists("x")
 
 
 def test_the_root_flag_is_the_stores_at_once_and_for_every_handle_after_the_commit(handles):

@@ -60,11 +60,6 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
         with self._db.translated(self.tid):
             super().setstate(obj)
 
-    def get(self, oid: bytes) -> Any:
-        """Return the Persistent object of a ZODB oid."""
-        with self._db.translated(self.tid):
-            return super().get(oid)
-
     @property
     def tid(self) -> bytes | None:
         """The last transaction that this connection sees; ``None``: it sees the present."""

@@ -215,7 +215,7 @@ class Unit:
         self.connection = database.connection(self._manager, tid)
         try:
             self.begin()
-            if tid is not None and "kiokupy" not in self.connection.root():  # ZODB made its root before
+            if tid is not None and "kiokupy" not in self.connection.root():  # ZODB's own root is older
                 raise POSKeyError(z64)
         except BaseException:
             self.close()
@@ -258,7 +258,7 @@ class Unit:
     def undo(self, revision: moments.Revision) -> None:
         """Let the commit undo the transaction that wrote a revision."""
         # The storages that keep history name a transaction to be undone by this form of its number.
-        name = base64.encodebytes(revision.tid).rstrip()
+        name = base64.b64encode(revision.tid)
         self.connection.db().undo(name, self._manager.get())
 
     def savepoint(self) -> Any:

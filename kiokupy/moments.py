@@ -36,7 +36,7 @@ _FIRST, _LAST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9900, 1, 1, tzinfo=UT
 
 
 def time_of(tid: bytes) -> datetime:
-    """Return when a transaction was committed, the microsecond begun counted as a whole one."""
+    """Return when a transaction was committed, to the microsecond; what is finer is dropped."""
     stamp = TimeStamp(tid)
     parts: int = struct.unpack(">L", tid[4:])[0]
     start = datetime(stamp.year(), stamp.month(), 1, stamp.hour(), stamp.minute(), tzinfo=UTC)
@@ -66,7 +66,7 @@ def last_tid(moment: Moment) -> bytes:
 def known(moment: Moment, newest: bytes) -> bytes:
     """Return the number of the last transaction that a moment includes, or of the newest one if that is earlier.
 
-    :raises InvalidMoment: as :func:`last_tid`, or nothing is known yet of what the store will be then.
+    :raises InvalidMoment: it is none, or in the future.
     """
     tid = last_tid(moment)
     if tid > newest and time_of(tid) > datetime.now(UTC):

@@ -415,6 +415,18 @@ def test_what_was_packed_away_is_no_history_and_the_rest_is_as_it_was(keeping_pl
             past.exists("x")
 
 
+def test_what_a_persistent_object_held_and_was_packed_away_is_no_history_when_all_is_loaded(on_file):
+    on_file.store(PersistentMapping(inner=PersistentMapping(count=1)), id="m")
+    revision = on_file.history("m")[0]
+    with on_file.new_scope() as scope:
+        scope.get("m")["inner"]["count"] = 2
+    pack(on_file)
+    with on_file.new_scope(at=revision) as past:
+        past.get("m")
+        with pytest.raises(NoHistory, match="packed away"):
+            past.load_all()
+
+
 def test_an_object_that_was_packed_still_tells_the_state_it_has(directory):
     directory.store(Person("one"), id="x")
     newest = rename(directory, "x", "two")

@@ -9,6 +9,7 @@ from kiokupy.errors import (
     ConflictError,
     DuplicateId,
     InvalidId,
+    InvalidMoment,
     KiokuError,
     NoHistory,
     NotFound,
@@ -33,6 +34,7 @@ from kiokupy.errors import (
     UnknownBackend,
     UpgradeMissing,
 )
+from kiokupy.moments import Revision
 from kiokupy.opening import connect
 from kiokupy.rules import Keep, Rule, first_class, intrinsic
 from kiokupy.scope import Scope
@@ -50,6 +52,7 @@ __all__ = [
     "Directory",
     "DuplicateId",
     "InvalidId",
+    "InvalidMoment",
     "Keep",
     "KiokuError",
     "NoHistory",
@@ -58,6 +61,7 @@ __all__ = [
     "NotLoadable",
     "NotStorable",
     "NotStored",
+    "Revision",
     "Rule",
     "Scope",
     "ScopeClosed",

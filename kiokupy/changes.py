@@ -67,6 +67,16 @@ class Changes:
         for key, obj in draft.new.items():
             self._insert(key, obj, draft.records[key])
 
+    def check_current(self, draft: Draft) -> None:
+        """Refuse to store objects that were loaded from the past and changed in the store since.
+
+        :raises ConflictError: there is one. Without a change of its own nothing would be written for it, which would
+            look as if it had been put back.
+        """
+        for key in filter(self._live.is_from_past, draft.records):
+            if _content(self._live.entries[key].record) != _content(self._live.record(key)):
+                raise ConflictError(f"object {key!r} was changed since the moment that it was loaded from")
+
     def is_clean(self, key: str) -> bool:
         """Tell whether a live object is as the store had it before this transaction, so that nothing needs it here."""
         obj, known = self._live.peek(key), self._live.record(key)

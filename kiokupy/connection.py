@@ -7,6 +7,7 @@ database, since packing, conflict resolution and export know that form and leave
 from __future__ import annotations
 
 import copyreg
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from persistent import Persistent
 from ZODB import DB
 from ZODB.Connection import Connection
 from ZODB.serialize import ObjectReader, ObjectWriter, referencesf
-from ZODB.utils import z64
+from ZODB.utils import p64, u64, z64
 
 from kiokupy import entry
 from kiokupy.errors import ScopeClosed
@@ -56,8 +57,27 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
     def setstate(self, obj: Any) -> None:
         """Load an object's state; of an object from before :meth:`forget` it is refused."""
         self._check_present(obj)
-        with self._db.translated():
+        with self._db.translated(self.tid):
             super().setstate(obj)
+
+    @property
+    def tid(self) -> bytes | None:
+        """The last transaction that this connection sees; ``None``: it sees the present."""
+        return None if self.before is None else p64(u64(self.before) - 1)
+
+    def newest(self) -> bytes:
+        """Return the number of the newest transaction that the storage knows of."""
+        tid: bytes = self._storage.lastTransaction()
+        return tid
+
+    def revisions(self, oid: bytes, limit: int | None) -> list[dict[str, Any]]:
+        """Return what the storage says of the states that a record had until then, the newest first."""
+        told = self._storage.history(oid, size=limit if limit is not None and self.tid is None else sys.maxsize)
+        found = [one for one in told if self.tid is None or one["tid"] <= self.tid]
+        if not found:  # RelStorage does not tell of what was there when it was packed last
+            data, tid = self._storage.load(oid)
+            found = [{"tid": tid, "size": len(data), "user_name": b"", "description": b""}]
+        return found
 
     def register(self, obj: Any) -> None:
         """Note a change; of an object from before :meth:`forget` it is refused."""
@@ -135,5 +155,23 @@ class GraphDB(DB):  # type: ignore[misc]  # ZODB has no annotations
     """A ZODB database of such connections."""
 
     klass = GraphConnection
-    #: Gives a context that turns what ZODB raises into kiokupy's errors.
-    translated: Callable[[], AbstractContextManager[None]] = staticmethod(nullcontext)
+    #: Gives a context that turns what ZODB raises, at a transaction of the past or now, into kiokupy's errors.
+    translated: Callable[[bytes | None], AbstractContextManager[None]] = staticmethod(lambda _: nullcontext())
+
+    def open_past(self, manager: Any, tid: bytes) -> GraphConnection:
+        """Return a connection that sees what was committed up to a transaction.
+
+        Unlike :meth:`open` with ``before=`` it does not ask what the newest transaction is: RelStorage's own instance
+        does not hear of those to come.
+        """
+        connection = self.klass(self, self.getCacheSize(), p64(u64(tid) + 1))
+        connection.open(manager)
+        return connection
+
+    def _returnToPool(self, connection: GraphConnection) -> None:  # noqa: N802  # ZODB's name
+        """Take a connection back; one to the past is let go, for in a pool its snapshot would stay open in SQL."""
+        if connection.tid is None:
+            super()._returnToPool(connection)
+        else:
+            connection.opened = None
+            connection._release_resources()

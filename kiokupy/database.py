@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,14 +12,16 @@ import transaction
 from BTrees.OOBTree import OOBTree, OOTreeSet
 from persistent.mapping import PersistentMapping
 from transaction.interfaces import TransientError
-from ZODB.POSException import POSError, POSKeyError, ReadOnlyError, StateLoadError, StorageError
+from ZODB.POSException import POSError, POSKeyError, ReadOnlyError, StateLoadError, StorageError, UndoError
 from ZODB.utils import z64
 
-from kiokupy import entry
+from kiokupy import entry, moments
 from kiokupy.connection import GraphConnection, GraphDB
 from kiokupy.errors import (
+    CannotUndo,
     ConflictError,
     KiokuError,
+    NoHistory,
     StoreError,
     StoreNotFound,
     StoreReadOnly,
@@ -33,6 +36,8 @@ FindClass = Callable[[str, str], Any]
 _OURS = {(cls.__module__, cls.__qualname__): cls for cls in (entry.Entry, entry.EntryTree)}
 _RESTORE = (entry.restore.__module__, entry.restore.__qualname__)
 _ATTEMPTS = 10
+# ZEO's client makes no UndoError of what its server tells, but an error that names it.
+_UNDO_ERROR = f"{UndoError.__module__}.{UndoError.__qualname__}"
 
 
 class Database:
@@ -88,14 +93,31 @@ class Database:
         with self.translated():
             return Unit(self)
 
-    def connection(self, manager: Any) -> GraphConnection:
-        """Return a pooled connection under a transaction manager.
+    def open_past(self, moment: moments.Moment) -> Unit:
+        """Return a unit of work on the store as it was, which cannot write.
+
+        :raises InvalidMoment: it is no moment, or in the future.
+        :raises NoHistory: the storage keeps none, or not from then.
+        """
+        self.check_history()
+        with self.open() as unit:  # begun, so it has heard of what others committed
+            tid = moments.known(moment, unit.connection.newest())
+        with self.translated(tid):
+            return Unit(self, tid)
+
+    def check_history(self) -> None:
+        """Raise :class:`~kiokupy.errors.NoHistory` if the storage does not keep every state until it is packed."""
+        if not self._db.supportsUndo():
+            raise NoHistory(self.location)
+
+    def connection(self, manager: Any, tid: bytes | None = None) -> GraphConnection:
+        """Return a connection under a transaction manager: a pooled one, or one that sees a past transaction.
 
         :raises StoreError: the database was closed.
         """
         if self._closed:
             raise StoreError(self.location, "the directory was closed", fix="Open it again with connect()")
-        connection: GraphConnection = self._db.open(manager)
+        connection: GraphConnection = self._db.open(manager) if tid is None else self._db.open_past(manager, tid)
         return connection
 
     def close(self) -> None:
@@ -105,8 +127,11 @@ class Database:
             self._db.close()
 
     @contextmanager
-    def translated(self) -> Iterator[None]:
-        """Turn what ZODB and its storages raise into kiokupy's errors."""
+    def translated(self, tid: bytes | None = None) -> Iterator[None]:
+        """Turn what ZODB and its storages raise into kiokupy's errors.
+
+        :param tid: the past transaction that is being looked at.
+        """
         try:
             yield
         except KiokuError:
@@ -122,10 +147,18 @@ class Database:
             if type(error).__name__ == "ClientDisconnected":  # ZEO is optional, its class may not exist
                 raise StoreUnreachable(self.location, "the server has gone away") from error
             raise ConflictError() from error
-        except POSKeyError as error:
-            raise StoreUnreadable(self.location, f"the record {error} is missing") from error
         except (StorageError, POSError) as error:
-            raise StoreError(self.location, f"the storage failed ({error})") from error
+            raise self._failure(error, tid) from error
+
+    def _failure(self, error: Exception, tid: bytes | None) -> KiokuError:
+        if isinstance(error, UndoError) or _UNDO_ERROR in error.args:
+            return CannotUndo("what the transaction wrote was changed since, or packed away")
+        if not isinstance(error, POSKeyError):
+            return StoreError(self.location, f"the storage failed ({error})")
+        if tid is None:
+            return StoreUnreadable(self.location, f"the record {error} is missing")
+        time = moments.time_of(tid)
+        return NoHistory(self.location, f"nothing is kept of {time}: it was packed away, or the store was made later")
 
     def _class_factory(self, connection: Any, module: str, name: str) -> Any:
         if (module, name) == _RESTORE:
@@ -175,13 +208,15 @@ def _new_root() -> PersistentMapping:
 class Unit:
     """One connection in one transaction. A context manager: it closes, and what was not committed is gone."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tid: bytes | None = None) -> None:
         self.database = database
         self._manager = transaction.TransactionManager(explicit=True)
         self._active = False
-        self.connection = database.connection(self._manager)
+        self.connection = database.connection(self._manager, tid)
         try:
             self.begin()
+            if tid is not None and "kiokupy" not in self.connection.root():  # ZODB's own root is older
+                raise POSKeyError(z64)
         except BaseException:
             self.close()
             raise
@@ -212,6 +247,19 @@ class Unit:
             raise StoreError(self.database.location, problem, fix="Make room on the disk, and try again") from error
         finally:
             self.abort()
+
+    def note(self, text: str, user: str) -> None:
+        """Say what the transaction is for, and who did it."""
+        current = self._manager.get()
+        current.note(text)
+        if user:
+            current.user = user
+
+    def undo(self, revision: moments.Revision) -> None:
+        """Let the commit undo the transaction that wrote a revision."""
+        # The storages that keep history name a transaction to be undone by this form of its number.
+        name = base64.b64encode(revision.tid)
+        self.connection.db().undo(name, self._manager.get())
 
     def savepoint(self) -> Any:
         """Write changes aside, and return the transaction's savepoint to roll back to."""

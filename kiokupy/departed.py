@@ -19,6 +19,8 @@ class Origin(NamedTuple):
     key: str
     #: What the store said of it when it was loaded or written; ``None``: it was never loaded.
     record: Record | None
+    #: Whether it was loaded from the past, so that the record may have been outdated even then.
+    past: bool
     #: The containers that it shared with others, by their ids.
     containers: Mapping[str, tuple[object, Record]] = {}
 

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from kiokupy.database import Database, Unit
 from kiokupy.departed import Departed
-from kiokupy.errors import ConflictError
+from kiokupy.errors import ConflictError, StoreReadOnly
+from kiokupy.moments import Moment, Revision
 from kiokupy.scope import Scope
 from kiokupy.typemap import TypeMap
 
@@ -45,15 +46,21 @@ class Directory:
         """Whether the store was opened for reading only."""
         return self._database.readonly
 
-    def new_scope(self, *, readonly: bool = False, track: bool = True) -> Scope:
+    def new_scope(self, *, readonly: bool = False, track: bool = True, at: Moment | None = None) -> Scope:
         """Return a new unit of work; use it in a ``with`` block.
 
         :param readonly: write nothing; each verb that would raises :class:`~kiokupy.errors.StoreReadOnly`.
         :param track: write live objects that changed without being told to, which costs a look at each loaded object
             at the end; with ``track=False`` what is not given to ``store()`` or ``update()`` is not written.
+        :param at: see the store as it was then, read-only: a datetime with a time zone, a revision that
+            :meth:`history` gave, or its ``tid``. What was committed at that very moment is seen.
+        :raises InvalidMoment: ``at`` is no moment, or in the future.
+        :raises NoHistory: the store keeps no history, or not from then; also when an object is touched whose state of
+            then was packed away.
         """
-        unit = self._database.open()
-        return Scope(unit, self.typemap, self._departed, readonly=readonly or self.readonly, track=track)
+        unit = self._database.open() if at is None else self._database.open_past(at)
+        readonly = readonly or self.readonly or at is not None
+        return Scope(unit, self.typemap, self._departed, readonly=readonly, track=track)
 
     def new_unit(self) -> Unit:
         """Return a transaction on the bare records, for the layers that keep records of their own, as sessions do."""
@@ -157,6 +164,29 @@ class Directory:
     def scan(self, work: Callable[[Any], object]) -> None:
         """As :meth:`Scope.scan`, in a transaction of its own; changes that ``work`` makes are written at its end."""
         self._once(lambda scope: scope.scan(work))
+
+    def history(self, id: str, *, limit: int | None = None) -> list[Revision]:
+        """As :meth:`Scope.history`."""
+        return self._once(lambda scope: scope.history(id, limit=limit), retries=_RETRIES, readonly=True)
+
+    def undo(self, revision: Revision) -> None:
+        """Undo the transaction that wrote a revision, in a transaction of its own, which can be undone in its turn.
+
+        That takes back all that it did, to other objects too: what it changed is as it was before, what it inserted is
+        gone, what it deleted is back. What refers to an object that is gone is left as it is.
+
+        :param revision: one that :meth:`history` gave.
+        :raises CannotUndo: what it wrote was changed since, or was packed away; nothing is undone then. SQL stores also
+            refuse where File could merge, as the undoing of an insert beside later inserts.
+        :raises NoHistory: the store keeps no history.
+        """
+        if self.readonly:
+            raise StoreReadOnly(self.location)
+        self._database.check_history()
+        with self._database.open() as unit:
+            unit.undo(revision)
+            unit.note(f"undo of {revision.time}", "")
+            unit.commit()
 
     def close(self) -> None:
         """Close the store. Scopes that are still open must not be used any more; closing twice is fine."""

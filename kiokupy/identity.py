@@ -51,6 +51,8 @@ class IdentityMap(ABC):
         self._buried: dict[int, tuple[str, object]] = {}
         # Ids that were taken over from an ended scope.
         self._adopted: list[str] = []
+        # Those of them that were loaded from the past.
+        self._from_past: set[str] = set()
         self._watchers: list[set[str]] = []
         # The ids of plain containers: lists, dicts and the like.
         self._containers: set[str] = set()
@@ -82,6 +84,10 @@ class IdentityMap(ABC):
         """Tell whether a container is known by an id of its own."""
         return bool(self._containers or self._offered)
 
+    def is_from_past(self, key: str) -> bool:
+        """Tell whether a live object was taken over from a scope of the past."""
+        return key in self._from_past
+
     def enter(self, key: str, obj: object, record: Record | None) -> None:
         """Take an object in under an id, with what the store says of it; without that it is a ghost."""
         self._objects[key] = obj
@@ -106,6 +112,7 @@ class IdentityMap(ABC):
         self._records.pop(key, None)
         self._referrers.pop(key, None)
         self._containers.discard(key)
+        self._from_past.discard(key)
         ghosts.unregister(obj)
         return obj
 

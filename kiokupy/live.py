@@ -125,10 +125,11 @@ class LiveObjects(Loading):
     def _origin(self, key: str) -> Origin:
         record = self._records.get(key)
         shared = self._containers.intersection(record.refs) if self._containers and record is not None else ()
-        return Origin(key, record, {part: (self._objects[part], self._records[part]) for part in shared})
+        past = self._unit.connection.tid is not None or self.is_from_past(key)
+        return Origin(key, record, past, {part: (self._objects[part], self._records[part]) for part in shared})
 
     def _adopt(self, obj: object, origin: Origin) -> str:
-        key, record, containers = origin
+        key, record, past, containers = origin
         if key in self._objects:
             raise DuplicateId(
                 key,
@@ -138,9 +139,11 @@ class LiveObjects(Loading):
         if record is not None and key not in self.entries:
             raise ConflictError(f"object {key!r} was deleted since it was loaded")
         self.enter(key, obj, record)
+        if past and record is not None:
+            self._from_past.add(key)
         self._adopted.append(key)
         for part, (container, known) in containers.items():
-            self._offered[id(container)] = container, Origin(part, known)
+            self._offered[id(container)] = container, Origin(part, known, past)
         return key
 
     def _as_stored(self, key: str, ghost: object, class_name: str) -> object:

@@ -11,7 +11,9 @@ from kiokupy import ids as object_ids
 from kiokupy.changes import Changes
 from kiokupy.database import Unit
 from kiokupy.errors import NotFound, NotStored, ScopeClosed
+from kiokupy.history import revisions
 from kiokupy.live import LiveObjects
+from kiokupy.moments import Revision
 from kiokupy.walks import Walk
 
 
@@ -102,6 +104,20 @@ class Lookups(ABC):
         """Tell whether an object keeps itself alive when garbage is collected; raises as :meth:`delete`."""
         self._check_open("is_root()")
         return self._changes.is_root(self._stored_key(object_or_id))
+
+    def history(self, id: str, *, limit: int | None = None) -> list[Revision]:
+        """Return the states that an object had since it was last inserted, as far as they are kept, the newest first.
+
+        Of a Persistent object they are those of its own record; what it keeps in further Persistent objects has a
+        history of its own. In a scope of the past they end there, and objects that were deleted since have them too.
+
+        :param limit: how many at most.
+        :raises NotFound: no object has this id.
+        :raises NoHistory: the store keeps none.
+        """
+        key = object_ids.check(id)
+        self._check_open("history()")
+        return revisions(self._unit, key, limit)
 
     def load_all(self) -> None:
         """Load every object that those in this scope reach, so that they stay usable when it ends."""

@@ -138,6 +138,11 @@ class Scope(Lookups):
         self._check_writable("unset_root()")
         self._changes.set_root(self._stored_key(object_or_id), False)
 
+    def note(self, text: str, *, user: str = "") -> None:
+        """Say what this transaction is for, and who did it, for :meth:`history` to tell; it holds until it is over."""
+        self._check_writable("note()")
+        self._unit.note(text, user)
+
     def savepoint(self) -> Savepoint:
         """Write what changed, without committing it, and return a point to roll back to.
 
@@ -218,6 +223,7 @@ class Scope(Lookups):
         with self._live.adopting():
             key = self._take_in(draft, obj, None if id is None else object_ids.check(id))
             draft.run(obj, name=id or "")
+            self._changes.check_current(draft)
             self._write(draft)
         if root:
             self._changes.set_root(key, True)
@@ -244,6 +250,7 @@ class Scope(Lookups):
             for obj in objects:
                 draft.revisit(self._known(obj), obj)
                 draft.run(obj)
+            self._changes.check_current(draft)
             self._write(draft)
 
     def _write(self, draft: Draft) -> None:

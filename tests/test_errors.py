@@ -49,11 +49,21 @@ CASES = [
         "a: the store has format 2; this kiokupy reads up to 1. Upgrade with: pip install --upgrade kiokupy",
         {"found": 2, "supported": 1},
     ),
-    (errors.StoreReadOnly("a"), "a: opened read-only. Open it without readonly to write", {}),
+    (
+        errors.StoreReadOnly("a"),
+        "a: opened read-only. Open it without readonly to write; the past, at=, never changes",
+        {},
+    ),
     (
         errors.InvalidId(""),
         "'' cannot be an id. An id is a non-empty string of at most 200 characters without lone surrogates",
         {"id": ""},
+    ),
+    (
+        errors.InvalidMoment("noon", "is no moment"),
+        "'noon' is no moment. Give a datetime with a time zone, such as datetime.now(UTC), or a revision that history() "
+        "gave",
+        {"moment": "noon"},
     ),
     (errors.NotFound("x"), "no object has the id 'x'. Use lookup() to get None instead", {"id": "x"}),
     (
@@ -117,7 +127,8 @@ CASES = [
     (errors.NotIndexed("age", problem="it is odd", fix="Do this"), "it is odd. Do this", {}),
     (
         errors.CannotUndo("it is late"),
-        "it is late. Look the object up as it was, new_scope(at=...), and store what is still wanted",
+        "it is late. Look the object up as it was, new_scope(at=...), and take what is still wanted over into the object "
+        "as it is",
         {},
     ),
     (
@@ -197,6 +208,7 @@ def test_the_drawing_at_the_top_of_the_module_is_the_tree():
 def test_errors_are_also_what_the_field_expects():
     assert issubclass(errors.TargetError, ValueError)
     assert issubclass(errors.NotFound, LookupError)
+    assert issubclass(errors.InvalidMoment, ValueError)
     assert issubclass(errors.NotStorable, TypeError)
 
 

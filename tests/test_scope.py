@@ -785,7 +785,7 @@ def test_a_readonly_scope_refuses_to_write(memory):
     [
         ("store", [Key("a")]), ("insert", [Key("a")]), ("update", [Key("a")]), ("delete", ["x"]), ("lookup", ["x"]),
         ("get", ["x"]), ("lookup_many", [["x"]]), ("exists", ["x"]), ("object_to_id", [Key("a")]),
-        ("id_to_object", ["x"]), ("is_root", ["x"]), ("set_root", ["x"]), ("unset_root", ["x"]), ("load_all", []),
+        ("id_to_object", ["x"]), ("is_root", ["x"]), ("history", ["x"]), ("note", ["x"]), ("set_root", ["x"]), ("unset_root", ["x"]), ("load_all", []),
         ("commit", []), ("abort", []),
     ],
 )  # fmt: skip

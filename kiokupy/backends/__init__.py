@@ -33,6 +33,9 @@ class Backend(Protocol):
     def open(self, *, create: bool, readonly: bool) -> Any:
         """Return a ZODB storage that ``ZODB.DB`` can use from many threads.
 
+        One whose ``supportsUndo()`` is true has a past: it keeps every state until it is packed, ``history`` and
+        ``loadBefore`` tell of them, and ``undo`` takes the number of a transaction in base64, as FileStorage's does.
+
         :param create: make the store if it is not there. Without it, and with ``readonly``, a store that is not there
             is
             :class:`~kiokupy.errors.StoreNotFound`, and nothing is made.

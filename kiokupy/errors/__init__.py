@@ -17,6 +17,7 @@
     │   ├── StoreReadOnly        a write was asked of a store or scope opened for reading
     │   └── NoHistory            the past was asked of a store that keeps none
     ├── InvalidId                an id is no non-empty string of at most 200 characters
+    ├── InvalidMoment            what was given as a moment of the past is none
     ├── NotFound                 no object has that id
     ├── DuplicateId              another object has that id
     ├── NotStored                the scope does not know this object
@@ -43,6 +44,7 @@ from kiokupy.errors.objects import (
     ConflictError,
     DuplicateId,
     InvalidId,
+    InvalidMoment,
     NotFound,
     NotIndexed,
     NotLoadable,
@@ -81,6 +83,7 @@ __all__ = [
     "ConflictError",
     "DuplicateId",
     "InvalidId",
+    "InvalidMoment",
     "KiokuError",
     "NoHistory",
     "NotFound",

@@ -17,6 +17,17 @@ class InvalidId(KiokuError, ValueError):
         self.id = id
 
 
+class InvalidMoment(KiokuError, ValueError):
+    """What was given as a moment of the past is none."""
+
+    def __init__(self, moment: object, problem: str) -> None:
+        super().__init__(
+            f"{moment!r:.200} {problem}. Give a datetime with a time zone, such as datetime.now(UTC), or a revision "
+            "that history() gave"
+        )
+        self.moment = moment
+
+
 class NotFound(KiokuError, LookupError):
     """No object has this id."""
 
@@ -168,7 +179,10 @@ class CannotUndo(KiokuError):
     """What came later depends on the revision that was to be undone."""
 
     def __init__(self, problem: str) -> None:
-        super().__init__(f"{problem}. Look the object up as it was, new_scope(at=...), and store what is still wanted")
+        super().__init__(
+            f"{problem}. Look the object up as it was, new_scope(at=...), and take what is still wanted over into the "
+            "object as it is"
+        )
 
 
 class StreamError(KiokuError, ValueError):

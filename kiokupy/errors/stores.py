@@ -107,7 +107,9 @@ class StoreReadOnly(StoreError):
     """A write was asked of something opened for reading."""
 
     def __init__(self, location: str) -> None:
-        super().__init__(location, "opened read-only", fix="Open it without readonly to write")
+        super().__init__(
+            location, "opened read-only", fix="Open it without readonly to write; the past, at=, never changes"
+        )
 
 
 class NoHistory(StoreError):

@@ -45,16 +45,17 @@ class Changes:
         self._buried: list[object] = []
         self._check_writable = check_writable
 
-    def write(self, draft: Draft) -> None:
+    def write(self, draft: Draft, *, unchanged: bool = False) -> None:
         """Write what a draft collapsed, and take its new objects in.
 
+        :param unchanged: write also what has not changed.
         :raises ConflictError: an object held from an ended scope was changed here, and meanwhile in the store; nothing
             is written then.
         """
         updates = [
             (key, self._merged(key, record))
             for key, record in draft.records.items()
-            if key not in draft.new and self._differs(key, record)
+            if key not in draft.new and (unchanged or self._differs(key, record))
         ]
         if updates or draft.new:
             self._check_writable()

@@ -9,6 +9,7 @@ from persistent import Persistent
 
 from kiokupy import entry as stored
 from kiokupy import ghosts
+from kiokupy.broken import Broken
 from kiokupy.collapse import Collapser, Found
 from kiokupy.connection import Graph
 from kiokupy.departed import Origin
@@ -105,6 +106,19 @@ class LiveObjects(Loading):
         head_bytes = None if head is None else collapser.dump(head, found, head)
         state_bytes = collapser.dump(state, found, state)
         return record._replace(head=head_bytes, state=state_bytes, refs=tuple(found.refs), weak=tuple(found.weak))
+
+    def is_outdated(self, key: str) -> bool:
+        """Tell whether the record of a loaded object is of an earlier version of its class, or uses an earlier name."""
+        record = self._records[key]
+        if isinstance(record.state, Persistent) or isinstance(self._objects[key], Broken):
+            return False
+        cls = self._typemap.class_named(record.class_name)
+        rule = self._typemap.rule_for(cls)
+        version = None if rule is None else rule.version
+        if (record.class_name, record.version) != (name_of(cls), version) or self._expander.parts(record) is None:
+            return True
+        pickles = (record.head or b"") + record.state
+        return any(alias.encode() in pickles for alias in self._typemap.aliases)
 
     def _collapser(self) -> Collapser:
         return Collapser(self._typemap, self.id_of, shared=self.id_of if self.has_containers() else None)

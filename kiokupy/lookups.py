@@ -52,6 +52,25 @@ class Lookups(ABC):
         self._live.prefetch(keys)
         return {key: found for key in keys if (found := self._live.get(key)) is not None}
 
+    def stored_form(self, id: str) -> tuple[str, str | None]:
+        """Return the class's name and version in the record of an id, without loading the object.
+
+        :raises NotFound: no object has the id.
+        """
+        self._check_open("stored_form()")
+        record = self._live.entries[self._stored_key(id)].record
+        return record.class_name, record.version
+
+    def is_outdated(self, object_or_id: object) -> bool:
+        """Tell whether an object's record is of an earlier version of its class, or uses an earlier name of one.
+
+        :meth:`Scope.rewrite` brings it up to date. Raises as :meth:`get` and :meth:`delete`.
+        """
+        self._check_open("is_outdated()")
+        key = self._stored_key(object_or_id)
+        ghosts.load(self._live.get(key))
+        return self._live.is_outdated(key)
+
     def prefetch(self, *objects_or_ids: object) -> None:
         """Load objects at once, in few round trips where the storage can do that; what they refer to stays unloaded.
 

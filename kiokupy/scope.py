@@ -94,6 +94,14 @@ class Scope(Lookups):
         self._check_writable("deep_update()")
         self._update(self._draft(deep=True, grow=False, revive=True), objects)
 
+    def rewrite(self, *objects: object) -> None:
+        """Write the records of known objects anew, also if they did not change; raises as :meth:`update`.
+
+        So they get the form that today's classes give them, and the names that today's type map has.
+        """
+        self._check_writable("rewrite()")
+        self._update(self._draft(deep=False, grow=False, revive=False), objects, unchanged=True)
+
     def delete(self, *objects_or_ids: object) -> None:
         """Take objects out of the store. What refers to them is left as it is.
 
@@ -245,17 +253,17 @@ class Scope(Lookups):
     def _draft(self, *, deep: bool, grow: bool, revive: bool) -> Draft:
         return Draft(self._typemap, self._live, deep=deep, grow=grow, revive=revive)
 
-    def _update(self, draft: Draft, objects: tuple[object, ...]) -> None:
+    def _update(self, draft: Draft, objects: tuple[object, ...], *, unchanged: bool = False) -> None:
         with self._live.adopting():
             for obj in objects:
                 draft.revisit(self._known(obj), obj)
                 draft.run(obj)
             self._changes.check_current(draft)
-            self._write(draft)
+            self._write(draft, unchanged=unchanged)
 
-    def _write(self, draft: Draft) -> None:
+    def _write(self, draft: Draft, *, unchanged: bool = False) -> None:
         with self._unit.database.translated():
-            self._changes.write(draft)
+            self._changes.write(draft, unchanged=unchanged)
 
     def _write_pending(self) -> None:
         if not self._readonly:

@@ -38,6 +38,8 @@ class TypeMap:
         self._derived: dict[type, Rule | None] = {}
         self._inherited: list[Rule] = []
         self._names: dict[tuple[str, str], Any] = {}
+        #: Earlier names of classes, as ``module:qualname``.
+        self.aliases: set[str] = set()
         self._prefixes: list[str] = []
         self._singles: list[str] = []
         self._broken: dict[str, type[Broken]] = {}
@@ -103,6 +105,7 @@ class TypeMap:
         if rule.subclasses:
             self._inherited.append(rule)
             self._derived = {}
+        self.aliases.update(rule.aliases)
         for name in (name_of(rule.cls), *rule.aliases):
             module, _, qualname = name.partition(":")
             self._names[module, qualname] = rule.cls

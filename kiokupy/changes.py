@@ -121,7 +121,7 @@ class Changes:
         if root:
             roots.insert(key)
         else:
-            roots.remove(key)
+            roots.discard(key)  # in a damaged store it may not be there
 
     def is_root(self, key: str) -> bool:
         """Tell whether an entry has the root flag."""

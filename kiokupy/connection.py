@@ -22,7 +22,8 @@ from kiokupy import entry
 from kiokupy.errors import ScopeClosed
 from kiokupy.rules import name_of
 
-_MARK = "kiokupy "
+#: How the second part of such a reference begins, before the name of the object's class; the first is its id.
+MARK = "kiokupy "
 
 
 class Graph:
@@ -101,6 +102,27 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
         """Return the application's Persistent objects that this transaction changed."""
         return [obj for obj in self._registered_objects if not _is_ours(obj)]
 
+    def raw(self, oid: bytes) -> bytes:
+        """Return a record as the storage has it, in this transaction's view; no object is made of it."""
+        data: bytes = self._storage.load(oid)[0]
+        return data
+
+    def advance(self) -> list[bytes] | None:
+        """Let a transaction that only reads see what was committed until now.
+
+        It is what ZODB does at the begin of each transaction, where it keeps the oids to itself.
+
+        :returns: the oids of what changed; ``None`` if the storage does not know, as after a lost connection.
+        """
+        self._storage.sync(True)
+        changed = self._storage.poll_invalidations()
+        if changed is None:
+            self._resetCache()
+            return None
+        oids = list(changed)  # first: the cache empties the list it is given
+        self._cache.invalidate(changed)
+        return oids
+
     def load_whole(self, obj: Persistent) -> None:
         """Load a Persistent object and all Persistent objects that it reaches in the store."""
         pending, seen = [obj], {obj._p_oid}
@@ -128,7 +150,7 @@ class _Writer(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
         if not isinstance(obj, Persistent | type):
             key = self._jar.graph.id_of(obj)
             if key is not None:
-                return ["w", (key.encode(), _MARK + name_of(type(obj)))]
+                return ["w", (key.encode(), MARK + name_of(type(obj)))]
         return super().persistent_id(obj)
 
 
@@ -144,9 +166,9 @@ class _Reducers:
 
 class _Reader(ObjectReader):  # type: ignore[misc]  # ZODB has no annotations
     def _load_reference(self, key: bytes, database: str | None = None) -> object:
-        if database is None or not database.startswith(_MARK):
+        if database is None or not database.startswith(MARK):
             return self.load_persistent_weakref(key, database)
-        return self._conn.graph.resolve(bytes(key).decode(), database[len(_MARK) :])
+        return self._conn.graph.resolve(bytes(key).decode(), database[len(MARK) :])
 
     loaders: ClassVar = {**ObjectReader.loaders, "w": _load_reference}
 

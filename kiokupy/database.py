@@ -29,6 +29,7 @@ from kiokupy.errors import (
     StoreUnreachable,
     StoreUnreadable,
 )
+from kiokupy.lastword import LastWord
 
 #: Answers the class that a record of the database names, or raises NotLoadable.
 FindClass = Callable[[str, str], Any]
@@ -265,6 +266,21 @@ class Unit:
         """Write changes aside, and return the transaction's savepoint to roll back to."""
         with self.database.translated():
             return self._manager.savepoint()
+
+    def guard(self) -> None:
+        """Let :meth:`commit` fail if garbage was collected since the transaction began: what it refers to may be gone.
+
+        To be called before the commit of whatever writes entries.
+        """
+        self.connection.readCurrent(self.root)
+
+    def collect(self, check: Callable[[], None]) -> None:
+        """Let :meth:`commit` stop those that call :meth:`guard`; see :mod:`kiokupy.maintenance.garbage`.
+
+        :param check: called in the commit, when those that it does not stop have committed; what it raises ends it.
+        """
+        self.root._p_changed = True
+        self._manager.get().join(LastWord(check))
 
     def abort(self) -> None:
         """Drop what was not committed; the transaction is over, if there is one."""

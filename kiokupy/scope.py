@@ -221,6 +221,7 @@ class Scope(Lookups):
 
     def _commit(self) -> None:
         self._flush()
+        self._unit.guard()
         self._unit.commit()
         self._changes.settle()
 

@@ -51,9 +51,13 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
         tid: bytes = super().tpc_finish(transaction, func)
         if self._written > max(_FEW_RECORDS, len(self._data)):
             self._written = 0
-            with suppress(ValueError):  # the clock was put back; what is committed must not fail over that
-                self.pack(time.time() - _KEEP_SECONDS, referencesf)
+            self.pack(time.time() - _KEEP_SECONDS, referencesf)
         return tid
+
+    def pack(self, t: float, referencesf: Any, gc: bool = True) -> None:
+        """Forget old revisions, and records that nothing reaches."""
+        with suppress(ValueError):  # it was packed to a later time, or the clock was put back: there is nothing to do
+            super().pack(t, referencesf, gc)
 
     def tpc_vote(self, transaction: Any) -> list[bytes]:
         """Answer which records are not as the connection has them."""

@@ -29,7 +29,7 @@ from kiokupy import entry as stored
 from kiokupy.connection import Graph
 from kiokupy.entry import Record
 from kiokupy.errors import KiokuError
-from kiokupy.inert import Key, Reference, StandIn, read
+from kiokupy.inert import Elements, Key, Reference, StandIn, read
 from kiokupy.typemap import TypeMap, is_container_module, name_of
 
 _DEEPEST = 100
@@ -144,7 +144,8 @@ class _Renderer:
             return _plain_form(value)
         if isinstance(value, Reference):
             return {"$ref": value.id}
-        if id(value) in self._paths and not isinstance(value, tuple | frozenset):
+        frozen = isinstance(value, tuple) or (isinstance(value, Elements) and value.frozen)
+        if id(value) in self._paths and not frozen:
             return {"$same": self._paths[id(value)] or "."}
         if depth > _DEEPEST:
             return {"$deeper": type(value).__name__}
@@ -162,7 +163,7 @@ class _Renderer:
     def _whole(self, value: Any, path: str, depth: int) -> Any:
         if isinstance(value, dict):
             return self._pairs(list(value.items()), path, depth)
-        if isinstance(value, set | frozenset):
+        if isinstance(value, Elements | set | frozenset):
             return {"$set": sorted((self.render(v, path, depth) for v in value), key=repr)}
         if isinstance(value, StandIn):
             return self._stand_in(value, path, depth)
@@ -194,8 +195,9 @@ class _Renderer:
                 shown["$state"] = self.render(part, f"{path}.$state", depth)
         if value.items:
             shown["$items"] = [self.render(item, f"{path}[{i}]", depth) for i, item in enumerate(value.items)]
-        if value.pairs:
-            shown["$pairs"] = self._pairs(value.pairs, path, depth)
+        pairs = [*value.keywords.items(), *value.pairs]
+        if pairs:
+            shown["$pairs"] = self._pairs(pairs, path, depth)
         return shown
 
 

@@ -34,6 +34,9 @@ _OURS = {(cls.__module__, cls.__qualname__): cls for cls in (entry.Entry, entry.
 _RESTORE = (entry.restore.__module__, entry.restore.__qualname__)
 _ATTEMPTS = 10
 
+#: What stands in the database root while a copy into it is not finished, with the source's location.
+UNFINISHED = "unfinished copy of"
+
 
 class Database:
     """A ZODB database with kiokupy's root record in it.
@@ -41,8 +44,10 @@ class Database:
     :param storage: a ZODB storage; the database owns it and closes it, also when it cannot be opened.
     :param location: what to call it in errors.
     :param cache_size: objects each connection keeps loaded.
+    :param prepare: make sure that the root record is there and can be used; a copy brings it along at its end.
     :raises StoreNotFound: there is no root record and ``create`` is off.
     :raises StoreTooNew: a newer kiokupy wrote it.
+    :raises StoreUnreadable: a copy into it was not finished.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Database:
         create: bool,
         readonly: bool,
         cache_size: int,
+        prepare: bool = True,
     ) -> None:
         self.location, self.readonly = location, readonly
         self._process = os.getpid()
@@ -68,7 +74,8 @@ class Database:
                     storage, pool_size=64, cache_size=cache_size, class_factory=self._class_factory
                 )
             self._db.translated = self.translated
-            self._prepare(create)
+            if prepare:
+                self._prepare(create)
         except BaseException:
             opened.close()
             raise
@@ -130,7 +137,7 @@ class Database:
     def _class_factory(self, connection: Any, module: str, name: str) -> Any:
         if (module, name) == _RESTORE:
             return connection.graph.restore
-        return _OURS.get((module, name)) or self._find_class(module, name)
+        return _OURS.get((module, name)) or (connection.find_class or self._find_class)(module, name)
 
     def _prepare(self, create: bool) -> None:
         for _ in range(_ATTEMPTS - 1):
@@ -149,6 +156,12 @@ class Database:
 
     def _is_ready(self, unit: Unit) -> bool:
         root = unit.connection.root().get("kiokupy")
+        if root is not None and UNFINISHED in root:
+            raise StoreUnreadable(
+                self.location,
+                f"a copy of {root[UNFINISHED]} into it was not finished",
+                fix="Run the same copy again, it goes on where it stopped",
+            )
         if root is not None and root["format"] > entry.FORMAT:
             raise StoreTooNew(self.location, found=root["format"], supported=entry.FORMAT)
         return root is not None

@@ -21,7 +21,8 @@ from kiokupy import entry
 from kiokupy.errors import ScopeClosed
 from kiokupy.typemap import name_of
 
-_MARK = "kiokupy "
+#: What stands in the place of the other database's name, before the name of the class.
+MARK = "kiokupy "
 
 
 class Graph:
@@ -157,7 +158,7 @@ class _Writer(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
         if not isinstance(obj, Persistent | type):
             key = self._jar.graph.id_of(obj)
             if key is not None:
-                return ["w", (key.encode(), _MARK + name_of(type(obj)))]
+                return ["w", (key.encode(), MARK + name_of(type(obj)))]
         return super().persistent_id(obj)
 
 
@@ -173,9 +174,9 @@ class _Reducers:
 
 class _Reader(ObjectReader):  # type: ignore[misc]  # ZODB has no annotations
     def _load_reference(self, key: bytes, database: str | None = None) -> object:
-        if database is None or not database.startswith(_MARK):
+        if database is None or not database.startswith(MARK):
             return self.load_persistent_weakref(key, database)
-        return self._conn.graph.resolve(bytes(key).decode(), database[len(_MARK) :])
+        return self._conn.graph.resolve(bytes(key).decode(), database[len(MARK) :])
 
     loaders: ClassVar = {**ObjectReader.loaders, "w": _load_reference}
 

@@ -80,9 +80,7 @@ class _Reader(pickle._Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         """Refer to a record of ZODB."""
-        reference = StandIn("ZODB:reference")
-        reference.args = (pid,)
-        return reference
+        return RecordReference(pid)
 
     def load_reduce(self) -> None:
         """Note a call."""
@@ -191,6 +189,14 @@ class Reference(StandIn):
     def __init__(self, id: str, class_name: str = "", *, weak: bool = False) -> None:
         super().__init__("kiokupy:reference")
         self.id, self.class_name, self.weak = id, class_name, weak
+
+
+class RecordReference(StandIn):
+    """A reference to a record of ZODB, in one of the forms that :mod:`ZODB.serialize` describes."""
+
+    def __init__(self, pid: Any) -> None:
+        super().__init__("ZODB:reference")
+        self.args = (pid,)
 
 
 def read(data: bytes, refs: tuple[str, ...] = (), weak: tuple[str, ...] = ()) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from persistent import Persistent
 from ZODB import DB
 from ZODB.Connection import Connection
+from ZODB.POSException import POSKeyError
 from ZODB.serialize import ObjectReader, ObjectWriter, referencesf
 from ZODB.utils import z64
 
@@ -86,11 +87,22 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
         """The storage as this transaction sees it."""
         return self._storage
 
+    def serial(self, oid: bytes) -> bytes | None:
+        """Return the transaction that wrote a record; ``None`` if there is none."""
+        try:
+            serial: bytes = self._storage.load(oid)[1]
+        except POSKeyError:
+            return None
+        return serial
+
     def put(self, oid: bytes, data: bytes, serial: bytes = z64) -> None:
         """Write a record as it is in this transaction; :meth:`forget` must follow.
 
+        What ZODB raises if the record is none can be anything.
+
         :param serial: the transaction that wrote what is replaced; by default the record is new.
         """
+        self._reader.getGhost(data)
         obj = Verbatim(data)
         if serial == z64:
             self._add(obj, oid)

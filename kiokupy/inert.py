@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 from kiokupy import entry as stored
 
-
 _REF, _WEAK = f"{stored.__name__}:ref", f"{stored.__name__}:weak"
 
 
@@ -22,7 +21,7 @@ class StandIn:
         self.how = ""
         #: What was called, if that is not simply named.
         self.called: Any = None
-        self.args: tuple[Any, ...] = ()
+        self.args: Any = ()
         self.keywords: dict[Any, Any] = {}
         self.state: Any = None
         self.items: list[Any] = []

@@ -54,6 +54,7 @@ class _Writer(pickle._Pickler):
     write: Callable[[bytes], None]
     get: Callable[[int], bytes]
     memoize: Callable[[Any], None]
+    memo: Any
     framer: Any
     proto: int
 
@@ -84,7 +85,7 @@ class _Writer(pickle._Pickler):
         return None if self._again(obj) else self._steps[type(obj)](self, obj)
 
     def _again(self, obj: Any) -> bool:
-        known = self.memo.get(id(obj))  # type: ignore[attr-defined]  # in no stubs
+        known = self.memo.get(id(obj))
         if known is not None:
             self.write(self.get(known[0]))
         return known is not None

@@ -29,6 +29,7 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
 
     def __init__(self) -> None:
         super().__init__("memory")
+        self._oid: int
         self._resolved: list[bytes] = []
         self._written = 0
 

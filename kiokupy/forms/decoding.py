@@ -111,7 +111,7 @@ class _Decoder:
                 raise ValueError(f"nothing is marked with $id {body!r:.40}")
             return self._marked[body]
         if tag == "$class":
-            return StandIn(_name(body))
+            return StandIn(name(body))
         if tag in ("$record", "$weakrecord"):
             return self._record(tag, body, form)
         return self._reference(ids.check(body), _text("$class", form.get("$class")), weak=tag == "$weak")
@@ -131,7 +131,7 @@ class _Decoder:
             return RecordReference(["w", Tuple((oid,))])
         if "$class" not in form:
             return RecordReference(oid)
-        return RecordReference(Tuple((oid, StandIn(_name(form["$class"])))))
+        return RecordReference(Tuple((oid, StandIn(name(form["$class"])))))
 
     def _fill(self, value: Any, tag: str, form: dict[str, Any]) -> None:
         body = form[tag]
@@ -151,19 +151,19 @@ class _Decoder:
             return words.call_of(tag, _text(tag, body), None if extra is None else self._value(extra))
         how = tag[1:]
         if isinstance(body, str):
-            made = StandIn(_name(body)).made((), how)
+            made = StandIn(name(body)).made((), how)
         else:
             called = self._value(body)
             if not isinstance(called, StandIn):
                 raise ValueError(f"{tag} has a name or an object, not {body!r:.40}")
             made = called.made((), how)
             made.called = called
-        args = form.get("$args", [])
-        made.args = self._value(args) if isinstance(args, dict) else Tuple(self._list("$args", args))
+        args: Any = form.get("$args", [])
+        args = self._value(args) if isinstance(args, dict) else Tuple(self._list("$args", args))
         keywords = self._value(form.get("$keywords", {}))
-        if not isinstance(made.args, tuple | Tuple) or type(keywords) is not dict or (keywords and how != "new"):
+        if not isinstance(args, Tuple) or type(keywords) is not dict or (keywords and how != "new"):
             raise ValueError("$args is a list, and $keywords, beside $new only, a dict")
-        made.keywords, made.state = keywords, self._value(form.get("$state"))
+        made.args, made.keywords, made.state = args, keywords, self._value(form.get("$state"))
         made.items = self._list("$items", form.get("$items", []))
         made.pairs = self._pairs("$pairs", form.get("$pairs", {}))
         return made
@@ -196,7 +196,11 @@ def _text(tag: str, body: Any) -> str:
     return body
 
 
-def _name(body: Any) -> str:
+def name(body: Any) -> str:
+    """Return what is the name of a class, as far as its looks go.
+
+    :raises ValueError: it is none.
+    """
     if not isinstance(body, str) or not _NAME.fullmatch(body):
         raise ValueError(f"{body!r:.80} is no name of a class, module:qualname")
     return body

@@ -56,12 +56,10 @@ ATOMS: dict[str, Callable[[str], Any]] = {
 def of_call(value: StandIn) -> dict[str, Any] | None:
     """Return the form of a well-known call; what it holds has no form yet."""
     plain = value.called is None and not (value.keywords or value.items or value.pairs)
-    if not plain:
+    if not plain or (value.state is not None and value.how == "call"):
         return None
     if value.how == "new":
         return _uuid(value)
-    if value.state is not None:
-        return None
     match value.name, value.args:
         case str(name), (str(class_name), data) if name == _RESTORE:
             return {"$pair": class_name, "$data": data}

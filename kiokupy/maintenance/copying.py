@@ -181,12 +181,12 @@ class _Copying:
     def _serial(self, oid: bytes, data: bytes) -> bytes | None:
         """Return the transaction that wrote what the target has under an oid; ``None`` if it has these very data."""
         if not self._has_records:
-            return z64
+            return bytes(z64)
         with self._writing.database.translated():
             try:
                 found, serial = self._target.load(oid)
             except POSKeyError:
-                return z64
+                return bytes(z64)
         return None if found == data else bytes(serial)
 
     def _write(self, batch: list[tuple[bytes, bytes, bytes]]) -> None:

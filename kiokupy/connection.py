@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from persistent import Persistent
 from ZODB import DB
 from ZODB.Connection import Connection
+from ZODB.POSException import POSKeyError
 from ZODB.serialize import ObjectReader, ObjectWriter, referencesf
 from ZODB.utils import p64, u64, z64
 
@@ -46,6 +47,8 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
     """A connection whose Persistent objects may hold first-class plain objects."""
 
     graph: Graph = Graph()
+    #: Answers the classes that records name, instead of the database's own way; until :meth:`forget`.
+    find_class: Callable[[str, str], Any] | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -53,7 +56,7 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
 
     def _store_objects(self, writer: Any, transaction: Any) -> None:
         for obj in writer:
-            super()._store_objects((ObjectWriter if _is_ours(obj) else _Writer)(obj), transaction)
+            super()._store_objects(_writer_of(obj), transaction)
 
     def setstate(self, obj: Any) -> None:
         """Load an object's state; of an object from before :meth:`forget` it is refused."""
@@ -96,7 +99,43 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
 
     def forget(self) -> None:
         """Part from all objects this connection gave out, so that its next user does not share them."""
+        self.find_class = None
         self._resetCache()
+
+    @property
+    def records(self) -> Any:
+        """The storage as this transaction sees it."""
+        return self._storage
+
+    def serial(self, oid: bytes) -> bytes | None:
+        """Return the transaction that wrote a record; ``None`` if there is none."""
+        try:
+            serial: bytes = self._storage.load(oid)[1]
+        except POSKeyError:
+            return None
+        return serial
+
+    def put(self, oid: bytes, data: bytes, serial: bytes = z64) -> None:
+        """Write a record as it is in this transaction; :meth:`forget` must follow.
+
+        What ZODB raises if the record is none can be anything.
+
+        :param serial: the transaction that wrote what is replaced; by default the record is new.
+        """
+        self._reader.getGhost(data)
+        obj = Verbatim(data)
+        if serial == z64:
+            self._add(obj, oid)
+        else:
+            obj._p_oid, obj._p_jar, obj._p_serial = oid, self, serial
+            self._cache[oid] = obj
+            obj._p_changed = True
+
+    def reference(self, oid: bytes) -> Persistent:
+        """Return what an entry can hold to refer to a record of any class, which need not be there yet."""
+        obj = Verbatim(b"")
+        obj._p_oid, obj._p_jar = oid, self
+        return obj
 
     def changed_objects(self) -> list[Persistent]:
         """Return the application's Persistent objects that this transaction changed."""
@@ -139,6 +178,28 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
 
 def _is_ours(obj: object) -> bool:
     return isinstance(obj, entry.Entry | entry.EntryTree)
+
+
+class Verbatim(Persistent):  # type: ignore[misc]  # persistent has no annotations
+    """A record that is written as it is, whatever its class."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __getnewargs__(self) -> tuple[()]:
+        """Have references to it name no class: ZODB then looks into the record."""
+        return ()
+
+
+class _VerbatimWriter(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
+    def serialize(self, obj: Verbatim) -> bytes:
+        return obj.data
+
+
+def _writer_of(obj: object) -> ObjectWriter:
+    if isinstance(obj, Verbatim):
+        return _VerbatimWriter(obj)
+    return (ObjectWriter if _is_ours(obj) else _Writer)(obj)
 
 
 class _Writer(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations

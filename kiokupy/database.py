@@ -40,6 +40,9 @@ _ATTEMPTS = 10
 # ZEO's client makes no UndoError of what its server tells, but an error that names it.
 _UNDO_ERROR = f"{UndoError.__module__}.{UndoError.__qualname__}"
 
+#: What stands in the database root while a copy into it is not finished, with the source's location.
+UNFINISHED = "unfinished copy of"
+
 
 class Database:
     """A ZODB database with kiokupy's root record in it.
@@ -47,8 +50,10 @@ class Database:
     :param storage: a ZODB storage; the database owns it and closes it, also when it cannot be opened.
     :param location: what to call it in errors.
     :param cache_size: objects each connection keeps loaded.
+    :param prepare: make sure that the root record is there and can be used; a copy brings it along at its end.
     :raises StoreNotFound: there is no root record and ``create`` is off.
     :raises StoreTooNew: a newer kiokupy wrote it.
+    :raises StoreUnreadable: a copy into it was not finished.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class Database:
         create: bool,
         readonly: bool,
         cache_size: int,
+        prepare: bool = True,
     ) -> None:
         self.location, self.readonly = location, readonly
         self._process = os.getpid()
@@ -74,7 +80,8 @@ class Database:
                     storage, pool_size=64, cache_size=cache_size, class_factory=self._class_factory
                 )
             self._db.translated = self.translated
-            self._prepare(create)
+            if prepare:
+                self._prepare(create)
         except BaseException:
             opened.close()
             raise
@@ -164,7 +171,7 @@ class Database:
     def _class_factory(self, connection: Any, module: str, name: str) -> Any:
         if (module, name) == _RESTORE:
             return connection.graph.restore
-        return _OURS.get((module, name)) or self._find_class(module, name)
+        return _OURS.get((module, name)) or (connection.find_class or self._find_class)(module, name)
 
     def _prepare(self, create: bool) -> None:
         for _ in range(_ATTEMPTS - 1):
@@ -183,6 +190,12 @@ class Database:
 
     def _is_ready(self, unit: Unit) -> bool:
         root = unit.connection.root().get("kiokupy")
+        if root is not None and UNFINISHED in root:
+            raise StoreUnreadable(
+                self.location,
+                f"a copy of {root[UNFINISHED]} into it was not finished",
+                fix="Run the same copy again, it goes on where it stopped",
+            )
         if root is not None and root["format"] > entry.FORMAT:
             raise StoreTooNew(self.location, found=root["format"], supported=entry.FORMAT)
         return root is not None

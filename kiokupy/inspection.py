@@ -30,7 +30,7 @@ from kiokupy import entry as stored
 from kiokupy.connection import Graph
 from kiokupy.entry import Record
 from kiokupy.errors import KiokuError
-from kiokupy.inert import Key, Reference, StandIn, WeakReference, read
+from kiokupy.inert import Elements, Key, Reference, StandIn, read
 from kiokupy.rules import name_of
 from kiokupy.typemap import TypeMap, is_container_module
 
@@ -145,10 +145,9 @@ class _Renderer:
         if value is None or isinstance(value, bool | str | int | float | bytes | bytearray):
             return _plain_form(value)
         if isinstance(value, Reference):
-            return {"$ref": value.id}
-        if isinstance(value, WeakReference):
-            return {"$weak": value.id}
-        if id(value) in self._paths and not isinstance(value, tuple | frozenset):
+            return {"$weak" if value.weak else "$ref": value.id}
+        frozen = isinstance(value, tuple) or (isinstance(value, Elements) and value.frozen)
+        if id(value) in self._paths and not frozen:
             return {"$same": self._paths[id(value)] or "."}
         if depth > _DEEPEST:
             return {"$deeper": type(value).__name__}
@@ -166,7 +165,7 @@ class _Renderer:
     def _whole(self, value: Any, path: str, depth: int) -> Any:
         if isinstance(value, dict):
             return self._pairs(list(value.items()), path, depth)
-        if isinstance(value, set | frozenset):
+        if isinstance(value, Elements | set | frozenset):
             return {"$set": sorted((self.render(v, path, depth) for v in value), key=repr)}
         if isinstance(value, StandIn):
             return self._stand_in(value, path, depth)
@@ -184,6 +183,8 @@ class _Renderer:
         name, args = value.name, value.args
         if name == f"{stored.__name__}:restore" and len(args) == _PAIR and isinstance(args[0], str):
             return {"$class": args[0], "$value": self.render(args[1], path, depth)}
+        if name == f"{stored.__name__}:weak":
+            return {"$weak": None}
         text = _as_text(value)
         if text is not None:
             return {"$class": name, "$value": text}
@@ -198,8 +199,9 @@ class _Renderer:
                 shown["$state"] = self.render(part, f"{path}.$state", depth)
         if value.items:
             shown["$items"] = [self.render(item, f"{path}[{i}]", depth) for i, item in enumerate(value.items)]
-        if value.pairs:
-            shown["$pairs"] = self._pairs(value.pairs, path, depth)
+        pairs = [*value.keywords.items(), *value.pairs]
+        if pairs:
+            shown["$pairs"] = self._pairs(pairs, path, depth)
         return shown
 
 

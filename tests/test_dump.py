@@ -879,6 +879,6 @@ def test_every_opcode_that_runs_something_is_replaced():
 
     assert replaced == {
         "REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD", "APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "FROZENSET",
-        "EXT1", "EXT2", "EXT4", "DICT", "BYTEARRAY8",
+        "EXT1", "EXT2", "EXT4", "DICT", "BYTEARRAY8", "EMPTY_SET",
     }  # fmt: skip
     assert {op.name for op in pickletools.opcodes if op.proto > 5} == set()

@@ -11,6 +11,7 @@ from ZODB.ConflictResolution import ConflictResolvingStorage
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError
 from ZODB.serialize import referencesf
+from ZODB.utils import u64
 
 from kiokupy.errors import StoreNotFound
 
@@ -28,11 +29,13 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
 
     def __init__(self) -> None:
         super().__init__("memory")
+        self._oid: int
         self._resolved: list[bytes] = []
         self._written = 0
 
     def store(self, oid: bytes, serial: bytes, data: bytes, version: str, transaction: Any) -> None:
         """Keep a record for the transaction, merged with what another one wrote meanwhile if its class can do that."""
+        self._oid = max(self._oid, u64(oid))  # a copy brings its oids along
         try:
             super().store(oid, serial, data, version, transaction)
         except ConflictError:

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import transaction
 from BTrees.OOBTree import OOBTree, OOTreeSet
 from persistent.mapping import PersistentMapping
-from transaction.interfaces import TransientError
-from ZODB.POSException import POSError, POSKeyError, ReadOnlyError, StateLoadError, StorageError, UndoError
+from ZODB.POSException import POSKeyError
 from ZODB.utils import z64
 
 from kiokupy import entry, moments
 from kiokupy.connection import GraphConnection, GraphDB
 from kiokupy.errors import (
-    CannotUndo,
     ConflictError,
-    KiokuError,
     NoHistory,
     StoreError,
     StoreNotFound,
-    StoreReadOnly,
     StoreTooNew,
-    StoreUnreachable,
     StoreUnreadable,
 )
 from kiokupy.lastword import LastWord
+from kiokupy.translation import translated
 
 #: Answers the class that a record of the database names, or raises NotLoadable.
 FindClass = Callable[[str, str], Any]
@@ -37,8 +33,6 @@ FindClass = Callable[[str, str], Any]
 _OURS = {(cls.__module__, cls.__qualname__): cls for cls in (entry.Entry, entry.EntryTree)}
 _RESTORE = (entry.restore.__module__, entry.restore.__qualname__)
 _ATTEMPTS = 10
-# ZEO's client makes no UndoError of what its server tells, but an error that names it.
-_UNDO_ERROR = f"{UndoError.__module__}.{UndoError.__qualname__}"
 
 #: What stands in the database root while a copy into it is not finished, with the source's location.
 UNFINISHED = "unfinished copy of"
@@ -134,39 +128,9 @@ class Database:
         if os.getpid() == self._process:  # a child would say goodbye to the server in its parent's name
             self._db.close()
 
-    @contextmanager
-    def translated(self, tid: bytes | None = None) -> Iterator[None]:
-        """Turn what ZODB and its storages raise into kiokupy's errors.
-
-        :param tid: the past transaction that is being looked at.
-        """
-        try:
-            yield
-        except KiokuError:
-            raise
-        except StateLoadError as error:
-            cause = error.__cause__
-            if isinstance(cause, KiokuError):
-                raise cause from cause.__cause__
-            raise StoreUnreadable(self.location, f"a record cannot be read ({cause})") from error
-        except ReadOnlyError as error:
-            raise StoreReadOnly(self.location) from error
-        except TransientError as error:
-            if type(error).__name__ == "ClientDisconnected":  # ZEO is optional, its class may not exist
-                raise StoreUnreachable(self.location, "the server has gone away") from error
-            raise ConflictError() from error
-        except (StorageError, POSError) as error:
-            raise self._failure(error, tid) from error
-
-    def _failure(self, error: Exception, tid: bytes | None) -> KiokuError:
-        if isinstance(error, UndoError) or _UNDO_ERROR in error.args:
-            return CannotUndo("what the transaction wrote was changed since, or packed away")
-        if not isinstance(error, POSKeyError):
-            return StoreError(self.location, f"the storage failed ({error})")
-        if tid is None:
-            return StoreUnreadable(self.location, f"the record {error} is missing")
-        time = moments.time_of(tid)
-        return NoHistory(self.location, f"nothing is kept of {time}: it was packed away, or the store was made later")
+    def translated(self, tid: bytes | None = None) -> AbstractContextManager[None]:
+        """Turn what ZODB and its storages raise into kiokupy's errors; see :mod:`kiokupy.translation`."""
+        return translated(self.location, tid)
 
     def _class_factory(self, connection: Any, module: str, name: str) -> Any:
         if (module, name) == _RESTORE:

@@ -19,7 +19,7 @@ LAYERS = [
     ["broken", "standard", "typemap"],
     ["ghosts", "paths", "weak", "refusal", "reduction", "parts", "collapse", "evolution", "expand"],
     ["departed", "inert", "pickles", "backends", "backends."],
-    ["drafts", "connection", "lastword", "database", "identity"],
+    ["drafts", "translation", "connection", "lastword", "database", "identity"],
     [
         "raw",
         "links",

@@ -380,6 +380,12 @@ def test_what_refers_to_it_can_be_changed_and_it_stays_as_it_was(gone):
     assert directory.get("owner").cart.class_name == "vanishing:Cart"
 
 
+def test_a_walk_comes_by_it(gone):
+    with opened(gone, Person, "vanishing").new_scope() as scope:
+        assert [type(obj).__name__ for obj in scope.all_objects()] == ["Cart", "Person"]
+        assert scope.is_outdated("cart") is False
+
+
 def test_it_can_be_deleted_and_refreshed(gone):
     directory = opened(gone, Person, "vanishing")
     with directory.new_scope() as scope:

@@ -300,6 +300,22 @@ def _inner(obj):
     return None
 
 
+def test_a_long_chain_that_leads_to_other_objects_leaves_those_unloaded(directory):
+    chain = None
+    for number in range(100):
+        chain = Reduced([Person(str(number)), Bag(key=number)], chain)
+    with directory.new_scope() as scope:
+        scope.store(chain, id="x")
+        bag = scope.object_to_id(chain.name[1])
+        scope.commit()
+        scope.delete(bag)
+        chain.name.pop()
+    with directory.new_scope() as scope:
+        found = scope.get("x")
+        assert ghosts.is_ghost(found.held.name[0])
+        assert found.held.name[1] == {"key": 98}
+
+
 def test_what_goes_wrong_deep_inside_is_told_and_leaves_nothing_half_loaded(directory):
     chain = bottom = Reduced("bottom")
     for _ in range(100):

@@ -556,3 +556,33 @@ def test_without_tracking_only_what_is_named_is_written(memory, storage):
     with memory.new_scope(track=False) as scope:
         scope.get("x")[2].balance = 5  # a Persistent object tells ZODB itself
     assert memory.get("x")[2].balance == 5
+
+
+def test_what_a_walk_meets_half_changed_is_kept_until_the_end_says_what_is_wrong(memory):
+    memory.store(Person("a"), id="x")
+    with pytest.raises(NotStorable, match=r"person\.friend"), memory.new_scope() as scope:  # noqa: PT012  # it ends there
+        for person in scope.all_objects():
+            person.friend = Thing()
+        del person
+        gc.collect()
+        assert scope.id_to_object("x") is not None
+
+
+def test_clear_passes_over_a_reference_to_what_is_gone(memory):
+    with memory.new_scope() as scope:
+        friend = Person("friend")
+        scope.store(Person("a", friend=friend), id="x")
+        key = scope.object_to_id(friend)
+    memory.delete(key)
+    with memory.new_scope() as scope:
+        assert isinstance(scope.get("x").friend, Person)
+        scope.clear()
+    assert list(memory.all_objects()) == []
+
+
+def test_an_unloaded_object_is_as_fresh_as_can_be(memory, storage):
+    memory.store(Person("a"), id="x")
+    with memory.new_scope() as scope:
+        found = scope.get("x")
+        scope.refresh(found)
+        assert ghosts.is_ghost(found)

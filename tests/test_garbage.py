@@ -16,7 +16,7 @@ import kiokupy
 from kiokupy import links
 from kiokupy.entry import ROOT, Record
 from kiokupy.errors import ConflictError, NotFound, StoreError, StoreReadOnly, StoreUnreadable
-from kiokupy.maintenance import Kind, fsck, garbage, gc, remove
+from kiokupy.maintenance import Kind, fsck, garbage, gc, pack, remove
 from kiokupy.sessions.manager import SessionManager
 
 CLASSES = [Person, Account]
@@ -406,6 +406,28 @@ class TestRefusals:
         with pytest.raises(StoreError, match="begin again"):
             gc(directory, progress=lambda step: directory._database._db._mvcc_storage.invalidateCache())
         assert ids_in(directory) == ["a", "x"]
+
+    @pytest.mark.parametrize("root", [True, False])
+    def test_a_pack_that_takes_away_what_is_still_to_be_read_is_a_conflict_and_no_damage(self, file_place, root):
+        with file_place.connect(allow_classes=CLASSES) as directory:
+            with directory.new_scope() as scope:
+                last = Person("last")
+                scope.store(last, id="0199", root=False)
+                scope.store(Person("first", friend=last), id="first", root=root)
+                for n in range(199):
+                    scope.store(Person(str(n)), id=f"{n:04}", root=False)
+            steps = []
+
+            def take_away(step):
+                if not steps:
+                    with directory.new_scope() as scope:
+                        scope.get("0199").name = "changed"
+                    pack(directory)
+                steps.append(step)
+
+            with pytest.raises(ConflictError):
+                gc(directory, progress=take_away)
+            assert (len(steps), gc(directory, dry_run=True).total) == (1, 201)
 
     def test_an_object_whose_making_was_undone_meanwhile_is_no_entry(self, tmp_path):
         with directory_in(tmp_path / "store.fs", CLASSES) as directory:

@@ -48,7 +48,7 @@ def gc(directory: Directory, *, dry_run: bool = False, batch: int = 1000, progre
 
     :param dry_run: only find them.
     :param batch: how many are deleted in one transaction.
-    :raises StoreUnreadable: a record is damaged, so that nobody knows what it keeps alive; nothing is deleted.
+    :raises StoreUnreadable: a record is damaged, so that nobody knows what it keeps alive; nothing more is deleted.
     :raises StoreError: the storage lost track of what others wrote meanwhile; call it again.
     :raises ConflictError: writers came first many times over. Call it again, or with a smaller ``batch``.
     """

@@ -149,5 +149,5 @@ class Reach:
             self._follow_all()
 
     def _unreadable(self, error: Exception) -> StoreUnreadable:
-        fix = "Nothing is collected from a damaged store; fsck() says what is wrong with it"
+        fix = "What it keeps alive is unknown. If the store was packed meanwhile, begin again; else fsck() tells more"
         return StoreUnreadable(self._unit.database.location, str(error), fix=fix)

@@ -17,6 +17,7 @@ from kiokupy import links
 from kiokupy.entry import ROOT, Record
 from kiokupy.errors import ConflictError, NotFound, StoreError, StoreReadOnly, StoreUnreadable
 from kiokupy.maintenance import Kind, fsck, garbage, gc, pack, remove
+from kiokupy.maintenance.bare import bare_unit, put
 from kiokupy.sessions.manager import SessionManager
 
 CLASSES = [Person, Account]
@@ -301,6 +302,14 @@ class TestBesideWriters:
         with pytest.raises(ConflictError):
             scope.commit()
         scope.close()
+
+    def test_bare_records_that_were_written_meanwhile_cannot_refer_to_what_is_gone(self, shared):
+        alone(shared, "x")
+        with bare_unit(shared, write=True) as unit:
+            put(unit, "a", Record("x:X", None, b"N.", ("x",), ROOT))
+            gc(shared)
+            with pytest.raises(ConflictError):
+                unit.commit()
 
     def test_the_next_attempt_sees_that_it_is_gone(self, shared):
         shared.store(Person("a"), id="a")

@@ -33,6 +33,7 @@ def bare_unit(directory: Directory, *, write: bool = False) -> Iterator[Unit]:
 
 def put(unit: Unit, key: str, record: Record) -> None:
     """Write an entry. Indexes know nothing of it: where there are any they must be rebuilt; see :func:`stale`."""
+    unit.guard()
     entries, roots = unit.root["entries"], unit.root["roots"]
     entry = entries.get(key)
     if entry is None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+#: Where a span has no end. Not ``None``, which somebody may look for and is then told of.
+ENDLESS: Any = ...
+
 
 class Span(NamedTuple):
-    """The values from one to another; ``None`` is no limit."""
+    """The values from one to another."""
 
-    low: Any = None
-    high: Any = None
+    low: Any = ENDLESS
+    high: Any = ENDLESS
     #: whether ``low`` itself is left out
     above: bool = False
     #: whether ``high`` itself is left out
@@ -19,8 +22,8 @@ class Span(NamedTuple):
     def holds(self, value: Any) -> bool:
         """Tell whether a value of the same kind is in it."""
         return not (
-            (self.low is not None and (value < self.low or (self.above and value == self.low)))
-            or (self.high is not None and (value > self.high or (self.below and value == self.high)))
+            (self.low is not ENDLESS and (value < self.low or (self.above and value == self.low)))
+            or (self.high is not ENDLESS and (value > self.high or (self.below and value == self.high)))
         )
 
 
@@ -83,11 +86,11 @@ def has_prefix(prefix: str | bytes) -> Condition:
 
 
 def _after(prefix: Any) -> Any:
-    """Return the least text that is greater than all that begin so; ``None`` if there is none."""
+    """Return the least text that is greater than all that begin so; there may be none."""
     greatest = chr(0x10FFFF) if isinstance(prefix, str) else b"\xff"
     stem = prefix.rstrip(greatest)
     if not stem:
-        return None
+        return ENDLESS
     if isinstance(stem, str):
         return stem[:-1] + chr(ord(stem[-1]) + 1)
     return stem[:-1] + bytes([stem[-1] + 1])

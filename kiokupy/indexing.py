@@ -7,9 +7,9 @@ before it gives the first one; none of them has unique values; and their classes
 type map. What was left of them would have been the two lines that insert into a tree and remove from it.
 
 ``forward`` has a key for each value of each object, and an object's id at each: ``(value, id)``, so that equal values
-stream in the order of ids, and two writers of one value write two keys. Where values are unique the key is ``(value,)``,
-so that two writers of one value meet at one key, and one of them gets a conflict. ``backward`` has the values of each
-object: an object leaves the index without being looked at.
+stream in the order of ids, and two writers of one value write two keys. Where values are unique the key is
+``(value,)``: two writers of one value meet at one key, and one of them gets a conflict. ``backward`` has the values of
+each object: an object leaves the index without being looked at.
 
 What state an index is in is decided by whoever writes the tree of all indexes itself, and every transaction that writes
 objects holds that tree as read (:func:`held`). So no such transaction is under way while a state changes: it fails with
@@ -25,7 +25,7 @@ from typing import Any
 from persistent.mapping import PersistentMapping
 
 from kiokupy import ids, orderable
-from kiokupy.conditions import Span
+from kiokupy.conditions import ENDLESS, Span
 from kiokupy.entry import EntryTree
 from kiokupy.errors import NotIndexable, UniqueViolation
 
@@ -105,14 +105,15 @@ class StoredIndex:
         self.write({self.key(value, id): id for value in self.values(id)}, {}, {id: ()})
 
     def log(self, written: Iterable[str]) -> None:
-        """Leave the ids of objects for the rebuild that is under way."""
+        """Leave the ids of objects for the rebuild that is under way; it may put another log in the place of this."""
+        self.record._p_jar.readCurrent(self.record)
         for id in written:
             self.record["log"][id] = ids.fresh()  # always another one, so that the rebuild cannot take it out unseen
 
     def walk(self, span: Span, *, reverse: bool = False) -> Iterator[tuple[Any, str]]:
         """Yield values and ids in order. The index may change meanwhile: each step begins at the last key."""
-        low = None if span.low is None else (span.low, _LAST) if span.above else (span.low,)
-        high = None if span.high is None else (span.high,) if span.below else (span.high, _LAST)
+        low = None if span.low is ENDLESS else (span.low, _LAST) if span.above else (span.low,)
+        high = None if span.high is ENDLESS else (span.high,) if span.below else (span.high, _LAST)
         return self._down(low, high) if reverse else self._up(low, high)
 
     def _up(self, low: Any, high: Any) -> Iterator[tuple[Any, str]]:

@@ -12,7 +12,10 @@ import decimal
 import enum
 import math
 import uuid
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _KINDS: dict[type, str] = {
     bool: "numbers",
@@ -45,22 +48,11 @@ def plain(value: Any) -> Any:
 
     :raises Unorderable: it has no place in an order.
     """
-    if isinstance(value, enum.Enum):
-        return plain(value.value)
-    if isinstance(value, str):  # a subclass would drag its class into the store
-        return str.__str__(value)
-    if isinstance(value, float | decimal.Decimal):
-        return _number(value)
-    if isinstance(value, datetime.datetime):
-        return _moment(value)
-    if isinstance(value, tuple):
-        return tuple(map(plain, value))
-    if isinstance(value, datetime.time) and value.tzinfo is not None:
-        raise Unorderable("times of different zones have no order", "Give the index a key that makes moments of them")
-    if type(value) in _KINDS:
+    if type(value) in _AS_IT_IS:
         return value
-    if isinstance(value, int):
-        return int.__int__(value)
+    for cls, make in _MAKERS:
+        if isinstance(value, cls):
+            return make(value)
     if value is None:
         raise Unorderable("None is in no index, and what has no value cannot be found in one", "Look for a value")
     raise Unorderable(f"there is no order for a {type(value).__qualname__}")
@@ -82,16 +74,25 @@ def described(kind: Any) -> str:
     return str(kind)
 
 
-def _number(value: float | decimal.Decimal) -> float | decimal.Decimal:
-    if value.is_nan() if isinstance(value, decimal.Decimal) else math.isnan(value):
-        raise Unorderable("it is not a number and has no order", "Use None for what is not known")
-    return float.__float__(value) if isinstance(value, float) else _exactly(value, decimal.Decimal)
+def _float(value: float) -> float:
+    if math.isnan(value):
+        raise Unorderable(*_NO_NUMBER)
+    return float.__float__(value)
 
 
-def _exactly(value: Any, cls: type) -> Any:
-    if type(value) is not cls:
-        raise Unorderable(f"there is no order for a {type(value).__qualname__}")
-    return value
+def _decimal(value: decimal.Decimal) -> decimal.Decimal:
+    if value.is_nan():
+        raise Unorderable(*_NO_NUMBER)
+    return decimal.Decimal(value)
+
+
+_NO_NUMBER = ("it is not a number and has no order", "Use None for what is not known")
+
+
+def _time(value: datetime.time) -> datetime.time:
+    if value.tzinfo is not None:
+        raise Unorderable("times of different zones have no order", "Give the index a key that makes moments of them")
+    return _exactly(value, datetime.time)
 
 
 def _moment(value: datetime.datetime) -> datetime.datetime:
@@ -102,3 +103,25 @@ def _moment(value: datetime.datetime) -> datetime.datetime:
         return value.astimezone(datetime.UTC)
     except OverflowError:
         raise Unorderable("this moment does not exist in UTC") from None
+
+
+def _exactly(value: T, cls: type) -> T:
+    if type(value) is not cls:
+        raise Unorderable(f"there is no order for a {type(value).__qualname__}")
+    return value
+
+
+#: These are immutable and hold nothing that is not.
+_AS_IT_IS = frozenset({bool, int, str, bytes, datetime.date, datetime.timedelta, uuid.UUID})
+
+#: What is made of the others. A subclass is cut down: as a key of a tree it would drag its class into the store.
+_MAKERS: list[tuple[type, Callable[[Any], Any]]] = [
+    (enum.Enum, lambda member: plain(member.value)),
+    (str, str.__str__),
+    (float, _float),
+    (decimal.Decimal, _decimal),
+    (int, int.__int__),
+    (datetime.datetime, _moment),
+    (datetime.time, _time),
+    (tuple, lambda parts: tuple(map(plain, parts))),
+]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import count
 from typing import Any
 
 from kiokupy import orderable
-from kiokupy.conditions import Condition, Span, condition
+from kiokupy.conditions import ENDLESS, Condition, Span, condition
 from kiokupy.errors import NotIndexable, NotIndexed
 from kiokupy.indexing import StoredIndex
 from kiokupy.upkeep import Upkeep
@@ -57,8 +56,7 @@ class Query:
             )
         self._reverse = reverse
         named = [(name, term) for name, asked in conditions.items() for term in _terms(upkeep.find(name), asked)]
-        first = conditions and next(iter(conditions))
-        leading = [term for name, term in named if name == (order_by or first)]
+        leading = [term for name, term in named if name == (order_by or next(iter(conditions)))]
         self._others = [term for name, term in named if term not in leading[:1]]
         #: Objects that meet all conditions may have no value here.
         self._loose = not leading
@@ -120,8 +118,8 @@ def _plain(name: str, kind: Any, span: Span) -> Span:
 
 
 def _limit(name: str, kind: Any, value: Any) -> Any:
-    if value is None:
-        return None
+    if value is ENDLESS:
+        return ENDLESS
     try:
         limit = orderable.plain(value)
     except orderable.Unorderable as error:

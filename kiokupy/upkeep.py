@@ -40,6 +40,8 @@ class Upkeep:
         :raises NotIndexable: an object has a value that has no place in an index.
         """
         steps: list[Callable[[], None]] = []
+        if not written:
+            return steps
         for name, stored in indexing.held(self._unit.root).items():
             index = self._declared.get(name)
             if stored.state is State.BUILDING:
@@ -93,9 +95,13 @@ def declare(unit: Unit, declared: Mapping[str, Index]) -> None:
     empty = not root["entries"]
     for name, index in declared.items():
         stored = root["indexes"].get(name)
-        if stored is not None and (not empty or StoredIndex(name, stored).definition == index.definition):
+        if stored is not None and not (empty and _is_different(StoredIndex(name, stored), index)):
             continue
         state = State.READY if empty else State.UNBUILT
         root["indexes"][name] = indexing.new_record(index.definition, unique=index.unique, state=state)
         if empty:  # who stores the first object at this moment gets a conflict: a tree that both wrote cannot be merged
             root["entries"]._p_changed = True
+
+
+def _is_different(stored: StoredIndex, index: Index) -> bool:
+    return stored.definition != index.definition or stored.state is not State.READY

@@ -174,10 +174,13 @@ class Directory:
         limit: int | None = None,
         **conditions: Any,
     ) -> Iterator[Any]:
-        """As :meth:`Scope.search`, in a read-only scope that ends with the iteration."""
-        return self._stream(
-            lambda scope: scope.search(cls, order_by=order_by, reverse=reverse, limit=limit, **conditions)
-        )
+        """As :meth:`Scope.search`, in a read-only scope that ends with the iteration; all that is reached is loaded."""
+
+        def found(scope: Scope) -> Iterator[Any]:
+            objects = scope.search(cls, order_by=order_by, reverse=reverse, limit=limit, **conditions)
+            return (_whole(scope, obj) for obj in objects)
+
+        return self._stream(found)
 
     def scan(self, work: Callable[[Any], object]) -> None:
         """As :meth:`Scope.scan`, in a transaction of its own; changes that ``work`` makes are written at its end."""

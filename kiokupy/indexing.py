@@ -39,7 +39,12 @@ class State(enum.StrEnum):
     READY = "ready"  #: every object that should be in it is
     UNBUILT = "unbuilt"  #: declared when there were objects already
     BUILDING = "building"  #: its trees belong to a rebuild; who writes objects leaves their ids in its log
+    FOLLOWING = "following"  #: it follows what is written, except that the objects of its log are not looked at yet
     STALE = "stale"  #: objects were written without it
+
+
+#: Whoever writes objects writes the index too.
+FOLLOWS = (State.READY, State.FOLLOWING)
 
 
 class StoredIndex:
@@ -103,12 +108,21 @@ class StoredIndex:
     def drop(self, id: str) -> None:
         """Take an object out."""
         self.write({self.key(value, id): id for value in self.values(id)}, {}, {id: ()})
+        self.unlog([id])
 
     def log(self, written: Iterable[str]) -> None:
-        """Leave the ids of objects for the rebuild that is under way; it may put another log in the place of this."""
-        self.record._p_jar.readCurrent(self.record)
+        """Leave the ids of objects for the rebuild that is under way."""
         for id in written:
-            self.record["log"][id] = ids.fresh()  # always another one, so that the rebuild cannot take it out unseen
+            self.record["log"][id] = id
+
+    def unlog(self, written: Iterable[str]) -> None:
+        """Take the ids of objects out of the log, if the index follows them.
+
+        Of two transactions that do that for one object at a time, one gets a conflict.
+        """
+        if self.state is State.FOLLOWING:
+            for id in written:
+                self.record["log"].pop(id, None)
 
     def walk(self, span: Span, *, reverse: bool = False) -> Iterator[tuple[Any, str]]:
         """Yield values and ids in order. The index may change meanwhile: each step begins at the last key."""
@@ -165,12 +179,13 @@ class Revision:
     """
 
     def __init__(self, stored: StoredIndex, values: Mapping[str, tuple[Any, ...]]) -> None:
-        self._stored = stored
+        self._stored, self._written = stored, list(values)
         old = {id: stored.values(id) for id in values}
         self._values = {id: new for id, new in values.items() if new != old[id]}
         self._leaving = {stored.key(value, id): id for id in self._values for value in old[id]}
         self._entering: dict[Any, str] = {}
         kind = stored.kind(without=self._leaving)
+        self._is_emptied = kind is None
         for id, new in self._values.items():
             for value in new:
                 kind = self._same_kind(kind, value, id)
@@ -179,6 +194,7 @@ class Revision:
     def apply(self) -> None:
         """Write it."""
         self._stored.write(self._leaving, self._entering, self._values)
+        self._stored.unlog(self._written)
 
     def _same_kind(self, kind: Any, value: Any, id: str) -> Any:
         own = orderable.kind(value)
@@ -195,7 +211,7 @@ class Revision:
 
     def _enter(self, key: tuple[Any, ...], id: str) -> None:
         other = self._entering.setdefault(key, id)
-        if other == id and key not in self._leaving:
+        if other == id and key not in self._leaving and not self._is_emptied:
             other = self._stored.holder(key) or id
         if other != id:
             raise UniqueViolation(self._stored.name, key[0], id=id, other=other)
@@ -229,7 +245,7 @@ def change_state(root: Mapping[str, Any], name: str, state: State) -> None:
 def drop(root: Mapping[str, Any], id: str) -> None:
     """Take an object that is deleted out of every index; its class is not needed."""
     for index in held(root).values():
-        if index.state is State.READY:
+        if index.state in FOLLOWS:
             index.drop(id)
         elif index.state is State.BUILDING:
             index.log([id])
@@ -238,7 +254,7 @@ def drop(root: Mapping[str, Any], id: str) -> None:
 def mark_stale(root: Mapping[str, Any]) -> None:
     """Let every index be built anew before it is searched: objects are written without it."""
     for name, index in held(root).items():
-        if index.state in (State.READY, State.BUILDING):
+        if index.state in FOLLOWS or index.state is State.BUILDING:
             change_state(root, name, State.STALE)
 
 

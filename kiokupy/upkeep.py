@@ -9,15 +9,16 @@ from typing import Any
 
 from kiokupy import indexing
 from kiokupy.database import Unit
-from kiokupy.errors import NotIndexed
+from kiokupy.errors import ConflictError, NotIndexed, UniqueViolation
 from kiokupy.indexes import Index
-from kiokupy.indexing import Revision, State, StoredIndex
+from kiokupy.indexing import FOLLOWS, Revision, State, StoredIndex
 
 _REINDEX = "Build it: kiokupy.maintenance.reindexing.reindex(directory, {name!r})"
 
 _PROBLEMS = {
     State.UNBUILT: "the index {name!r} was declared when the store had objects already, and is not built yet",
     State.BUILDING: "the index {name!r} is being built",
+    State.FOLLOWING: "the index {name!r} is being built",
     State.STALE: "objects were written without the index {name!r}, by a directory that did not declare it like this",
 }
 
@@ -46,11 +47,10 @@ class Upkeep:
             index = self._declared.get(name)
             if stored.state is State.BUILDING:
                 steps.append(partial(stored.log, written))
-            elif stored.state is State.READY and (index is None or index.definition != stored.definition):
+            elif stored.state in FOLLOWS and (index is None or index.definition != stored.definition):
                 steps.append(partial(indexing.change_state, self._unit.root, name, State.STALE))
-            elif stored.state is State.READY and index is not None:
-                values = {id: index.values(id, obj) for id, obj in written.items()}
-                steps.append(Revision(stored, values).apply)
+            elif stored.state in FOLLOWS and index is not None:
+                steps.append(_revision(stored, index, written).apply)
         return steps
 
     def drop(self, id: str) -> None:
@@ -79,6 +79,16 @@ class Upkeep:
         else:
             return found
         raise NotIndexed(name, problem=problem, fix=_REINDEX.format(name=name))
+
+
+def _revision(stored: StoredIndex, index: Index, written: Mapping[str, object]) -> Revision:
+    values = {id: index.values(id, obj) for id, obj in written.items()}
+    try:
+        return Revision(stored, values)
+    except UniqueViolation as error:
+        if error.other in stored.record["log"]:  # what the index has of that one may be old
+            raise ConflictError(f"the index {stored.name!r} is being built") from error
+        raise
 
 
 def _unknown(name: str, declared: Mapping[str, Any]) -> NotIndexed:

@@ -14,8 +14,7 @@ from kiokupy.conditions import Span
 from kiokupy.database import Unit
 from kiokupy.departed import Departed
 from kiokupy.directory import Directory, retried
-from kiokupy.entry import EntryTree
-from kiokupy.errors import ConflictError, KiokuError, NotIndexed, UniqueViolation
+from kiokupy.errors import KiokuError, NotIndexed, UniqueViolation
 from kiokupy.indexes import Index
 from kiokupy.indexing import Revision, State, StoredIndex
 from kiokupy.live import LiveObjects
@@ -24,11 +23,9 @@ from kiokupy.maintenance.progress import Progress, Step, silent
 T = TypeVar("T")
 
 _BLOCK = 500
+# Beside writers: a larger transaction would meet them again and again.
+_SMALL_BLOCK = 20
 _RETRIES = 100
-# Each is a chance that no writer commits between the beginning and the end of one small transaction.
-_ROUNDS = 1_000
-# A log of at most so many ids is one record, so that a writer who adds to it meets who reads it.
-_SHORT = EntryTree.max_leaf_size
 
 
 @dataclass(frozen=True)
@@ -44,9 +41,10 @@ class Finding:
 def reindex(directory: Directory, *names: str, progress: Progress = silent) -> None:
     """Build indexes anew, in bounded memory, while others write.
 
-    Until an index is ready its trees belong to the rebuild alone, which fills them block by block; it meets no writer
-    there. Writers leave the ids of what they write in the index's log, and those are looked at again at the end. The
-    last step fails, and is tried again, if a writer comes in between.
+    At first its trees belong to the rebuild alone, which fills them block by block and meets no writer there. Writers
+    leave the ids of what they write in the index's log. Then they write the index themselves, and the rebuild looks at
+    the objects of the log, in small transactions that conflict with whoever writes one of these objects at that moment.
+    When the log is empty the index is ready.
 
     :param names: declared indexes; without any, all that are declared.
     :raises NotIndexed: an index is not declared, or another rebuild of it began.
@@ -130,29 +128,32 @@ class _Rebuild:
             while block := self._do(partial(self._add, last=last)):
                 done, last = done + len(block), block[-1]
                 self._tell(done, None)
-            retried(self._end, _ROUNDS)
+            self._do(partial(self._enter, State.FOLLOWING))
+            while self._do(self._catch_up):
+                self._tell(done, None)
+            self._do(partial(self._enter, State.READY))
             self._tell(done, done)
         except BaseException:
             self._do(self._give_up)
             raise
 
-    def _do(self, work: Callable[[Unit], T], retries: int = _RETRIES) -> T:
+    def _do(self, work: Callable[[Unit], T]) -> T:
         def attempt() -> T:
             with self._directory.new_unit() as unit:
                 result = work(unit)
                 unit.commit()
                 return result
 
-        return retried(attempt, retries)
+        return retried(attempt, _RETRIES)
 
     def _begin(self, unit: Unit) -> None:
         record = indexing.new_record(self._index.definition, unique=self._index.unique, state=State.BUILDING)
-        record["rebuild"], record["draining"] = self._token, EntryTree()
+        record["rebuild"] = self._token
         unit.root["indexes"][self._index.name] = record
 
     def _stored(self, unit: Unit) -> StoredIndex:
         stored = indexing.stored_indexes(unit.root).get(self._index.name)
-        if stored is None or stored.record.get("rebuild") != self._token or stored.state is not State.BUILDING:
+        if stored is None or stored.record.get("rebuild") != self._token or stored.state is State.STALE:
             name = self._index.name
             problem = f"the rebuild of the index {name!r} was overtaken by another one, or by writers without indexes"
             raise NotIndexed(name, problem=problem, fix="Let one rebuild run at a time, and none beside a load")
@@ -180,36 +181,13 @@ class _Rebuild:
                         raise
                     wanted[error.other] = values(error.other)
 
-    def _end(self) -> None:
-        if not self._do(self._finish, retries=0):
-            while self._do(self._drain):
-                pass
-            raise ConflictError("others wrote while the index was being finished")
+    def _enter(self, state: State, unit: Unit) -> None:
+        self._stored(unit)
+        indexing.change_state(unit.root, self._index.name, state)
 
-    def _finish(self, unit: Unit) -> bool:
-        """Look at the log's objects and let the index be ready; if they are many, put the log aside for :meth:`_drain`.
-
-        A writer who commits before this does changes the log, one who commits later meets the change of state.
-        """
-        record = self._stored(unit).record
-        log = record["log"]
-        block = list(islice(log.keys(), _SHORT + 1))
-        if len(block) > _SHORT:
-            record["draining"], record["log"] = log, EntryTree()
-            return False
+    def _catch_up(self, unit: Unit) -> list[str]:
+        block = list(islice(self._stored(unit).record["log"].keys(), _SMALL_BLOCK))
         self._revise(unit, block)
-        unit.connection.readCurrent(log)
-        record["log"] = EntryTree()
-        del record["rebuild"], record["draining"]
-        indexing.change_state(unit.root, self._index.name, State.READY)
-        return True
-
-    def _drain(self, unit: Unit) -> list[str]:
-        draining = self._stored(unit).record["draining"]
-        block = list(islice(draining.keys(), _BLOCK))
-        self._revise(unit, block)
-        for id in block:
-            del draining[id]
         return block
 
     def _give_up(self, unit: Unit) -> None:

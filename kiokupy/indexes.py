@@ -9,7 +9,7 @@ from typing import Any
 
 from kiokupy import orderable
 from kiokupy.errors import NotIndexable, TargetError
-from kiokupy.typemap import name_of
+from kiokupy.rules import name_of
 
 #: What :meth:`~kiokupy.Scope.search` takes by name besides conditions.
 _TAKEN = frozenset({"order_by", "reverse", "limit"})

@@ -170,7 +170,7 @@ def _below(key: tuple[Any, ...]) -> tuple[Any, ...]:
     return (*key[:-1], _Below(key[-1]))
 
 
-class Revision:
+class Shift:
     """What is to be written to one index: checked whole before any of it is.
 
     :param values: the values that objects have from now on, by id.

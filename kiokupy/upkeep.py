@@ -11,7 +11,7 @@ from kiokupy import indexing
 from kiokupy.database import Unit
 from kiokupy.errors import ConflictError, NotIndexed, UniqueViolation
 from kiokupy.indexes import Index
-from kiokupy.indexing import FOLLOWS, Revision, State, StoredIndex
+from kiokupy.indexing import FOLLOWS, Shift, State, StoredIndex
 
 _REINDEX = "Build it: kiokupy.maintenance.reindexing.reindex(directory, {name!r})"
 
@@ -50,7 +50,7 @@ class Upkeep:
             elif stored.state in FOLLOWS and (index is None or index.definition != stored.definition):
                 steps.append(partial(indexing.change_state, self._unit.root, name, State.STALE))
             elif stored.state in FOLLOWS and index is not None:
-                steps.append(_revision(stored, index, written).apply)
+                steps.append(_shift(stored, index, written).apply)
         return steps
 
     def drop(self, id: str) -> None:
@@ -81,10 +81,10 @@ class Upkeep:
         raise NotIndexed(name, problem=problem, fix=_REINDEX.format(name=name))
 
 
-def _revision(stored: StoredIndex, index: Index, written: Mapping[str, object]) -> Revision:
+def _shift(stored: StoredIndex, index: Index, written: Mapping[str, object]) -> Shift:
     values = {id: index.values(id, obj) for id, obj in written.items()}
     try:
-        return Revision(stored, values)
+        return Shift(stored, values)
     except UniqueViolation as error:
         if error.other in stored.record["log"]:  # what the index has of that one may be old
             raise ConflictError(f"the index {stored.name!r} is being built") from error

@@ -16,7 +16,7 @@ from kiokupy.departed import Departed
 from kiokupy.directory import Directory, retried
 from kiokupy.errors import KiokuError, NotIndexed, UniqueViolation
 from kiokupy.indexes import Index
-from kiokupy.indexing import Revision, State, StoredIndex
+from kiokupy.indexing import Shift, State, StoredIndex
 from kiokupy.live import LiveObjects
 from kiokupy.maintenance.progress import Progress, Step, silent
 
@@ -174,7 +174,7 @@ class _Rebuild:
             wanted = {id: values(id) for id in block}
             while True:
                 try:
-                    Revision(stored, wanted).apply()
+                    Shift(stored, wanted).apply()
                     return
                 except UniqueViolation as error:
                     if error.other in wanted:

@@ -19,6 +19,7 @@ a conflict, and sees the new state when it is tried again.
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -151,6 +152,7 @@ class StoredIndex:
             limits = (_below(key),)
 
 
+@functools.total_ordering
 class _Below:
     """Just below a value: greater than all lesser ones. Trees go down by it, which have no other way to."""
 
@@ -158,9 +160,6 @@ class _Below:
 
     def __init__(self, value: Any) -> None:
         self._value = value
-
-    def __lt__(self, other: Any) -> bool:
-        return not other < self._value
 
     def __gt__(self, other: Any) -> bool:
         return bool(other < self._value)

@@ -13,7 +13,8 @@ from kiokupy.errors import ConflictError, NotIndexed, UniqueViolation
 from kiokupy.indexes import Index
 from kiokupy.indexing import FOLLOWS, Shift, State, StoredIndex
 
-_REINDEX = "Build it: kiokupy.maintenance.reindexing.reindex(directory, {name!r})"
+#: What mends an index; ``name`` is to be filled in.
+REINDEX = "Build it: kiokupy.maintenance.reindexing.reindex(directory, {name!r})"
 
 _PROBLEMS = {
     State.UNBUILT: "the index {name!r} was declared when the store had objects already, and is not built yet",
@@ -78,7 +79,7 @@ class Upkeep:
             problem = _PROBLEMS[found.state].format(name=name)
         else:
             return found
-        raise NotIndexed(name, problem=problem, fix=_REINDEX.format(name=name))
+        raise NotIndexed(name, problem=problem, fix=REINDEX.format(name=name))
 
 
 def _shift(stored: StoredIndex, index: Index, written: Mapping[str, object]) -> Shift:

@@ -288,7 +288,7 @@ def test_a_few_answers_are_found_without_a_walk_through_the_order():
         create=True,
         readonly=False,
         cache_size=0,
-        prepare=lambda unit: declare(unit, by_name),
+        declare=lambda unit: declare(unit, by_name),
     )
     with Directory(database, typemap, by_name) as directory:
         with directory.new_scope() as scope:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from kiokupy import ghosts, ids, indexing
+from kiokupy import ghosts, ids, indexing, upkeep
 from kiokupy.conditions import Span
 from kiokupy.database import Unit
 from kiokupy.departed import Departed
@@ -18,6 +17,7 @@ from kiokupy.errors import KiokuError, NotIndexed, UniqueViolation
 from kiokupy.indexes import Index
 from kiokupy.indexing import Shift, State, StoredIndex
 from kiokupy.live import LiveObjects
+from kiokupy.maintenance.findings import Finding, Kind
 from kiokupy.maintenance.progress import Progress, Step, silent
 
 T = TypeVar("T")
@@ -26,16 +26,6 @@ _BLOCK = 500
 # Beside writers: a larger transaction would meet them again and again.
 _SMALL_BLOCK = 20
 _RETRIES = 100
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is wrong with an index."""
-
-    index: str
-    #: ``None``: it is about the index as a whole
-    id: str | None
-    problem: str
 
 
 def reindex(directory: Directory, *names: str, progress: Progress = silent) -> None:
@@ -61,11 +51,9 @@ def check_indexes(directory: Directory, *names: str, progress: Progress = silent
     :param names: declared indexes; without any, all that are declared.
     :raises NotIndexed: an index is not declared.
     """
-    found: list[Finding] = []
     with directory.new_unit() as unit:
-        for index in _chosen(directory, names):
-            found += _Check(unit, directory, index).findings(progress)
-    return found
+        indexes = _chosen(directory, names)
+        return [finding for index in indexes for finding in _Check(unit, directory, index).findings(progress)]
 
 
 def remove_indexes(directory: Directory, *names: str) -> None:
@@ -211,7 +199,7 @@ class _Check:
         stored = StoredIndex(name, record) if record is not None else None
         if stored is None or stored.definition != self._index.definition or stored.state is not State.READY:
             state = "the store has none" if stored is None else f"it is {stored.state}, {stored.definition}"
-            yield Finding(name, None, f"{state}; it must be built")
+            yield _finding(name, f"{state}; it must be built")
             return
         done, last = 0, ""
         while block := list(islice(self._unit.root["entries"].keys(last, None, True), _BLOCK)):
@@ -225,21 +213,26 @@ class _Check:
         entries = self._unit.root["entries"]
         for id in stored.ids():
             if id not in entries:
-                yield Finding(stored.name, id, "the index has an object that is not in the store")
+                yield _finding(stored.name, "the index has an object that is not in the store", id)
         for value, id in stored.walk(Span()):
             if value not in stored.values(id):
-                yield Finding(stored.name, id, f"it can be found by {value!r:.80}, which it does not have")
+                yield _finding(stored.name, f"it can be found by {value!r:.80}, which it does not have", id)
 
 
 def _of_object(stored: StoredIndex, id: str, values: Callable[[str], tuple[Any, ...]]) -> Iterator[Finding]:
     try:
         wanted = values(id)
     except KiokuError as error:
-        yield Finding(stored.name, id, f"its values cannot be told ({error})")
+        yield _finding(stored.name, f"its values cannot be told ({error})", id)
         return
     has = stored.values(id)
     if has != wanted:
-        yield Finding(stored.name, id, f"the index has {has!r:.80}, the object {wanted!r:.80}")
+        yield _finding(stored.name, f"the index has {has!r:.80}, the object {wanted!r:.80}", id)
     for value in has:
         if stored.holder(stored.key(value, id)) != id:
-            yield Finding(stored.name, id, f"it cannot be found by {value!r:.80}")
+            yield _finding(stored.name, f"it cannot be found by {value!r:.80}", id)
+
+
+def _finding(name: str, problem: str, id: str | None = None) -> Finding:
+    detail = problem if id is None else f"object {id!r}: {problem}"
+    return Finding(Kind.INDEX, name, detail, upkeep.REINDEX.format(name=name))

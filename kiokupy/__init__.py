@@ -1,5 +1,6 @@
 """Object graphs and web sessions, kept by id in ZODB: in memory, in one file, on SQLite, PostgreSQL or ZEO."""
 
+from kiokupy.conditions import Condition, above, all_of, any_of, at_least, at_most, below, between, has_prefix
 from kiokupy.directory import Directory
 from kiokupy.errors import (
     BackendMissing,
@@ -13,6 +14,7 @@ from kiokupy.errors import (
     KiokuError,
     NoHistory,
     NotFound,
+    NotIndexable,
     NotIndexed,
     NotLoadable,
     NotStorable,
@@ -34,6 +36,7 @@ from kiokupy.errors import (
     UnknownBackend,
     UpgradeMissing,
 )
+from kiokupy.indexes import Index
 from kiokupy.moments import Revision
 from kiokupy.opening import connect
 from kiokupy.rules import Keep, Rule, first_class, intrinsic
@@ -48,15 +51,18 @@ __all__ = [
     "BrokenObject",
     "BrokenReference",
     "CannotUndo",
+    "Condition",
     "ConflictError",
     "Directory",
     "DuplicateId",
+    "Index",
     "InvalidId",
     "InvalidMoment",
     "Keep",
     "KiokuError",
     "NoHistory",
     "NotFound",
+    "NotIndexable",
     "NotIndexed",
     "NotLoadable",
     "NotStorable",
@@ -84,7 +90,15 @@ __all__ = [
     "UniqueViolation",
     "UnknownBackend",
     "UpgradeMissing",
+    "above",
+    "all_of",
+    "any_of",
+    "at_least",
+    "at_most",
+    "below",
+    "between",
     "connect",
     "first_class",
+    "has_prefix",
     "intrinsic",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from kiokupy.entry import Entry, Record
 from kiokupy.errors import ConflictError, KiokuError
 from kiokupy.identity import Snapshot
 from kiokupy.live import LiveObjects
+from kiokupy.upkeep import Upkeep
 
 
 class Mark(NamedTuple):
@@ -32,12 +33,15 @@ class Mark(NamedTuple):
 class Changes:
     """Writes entries for the live objects of a scope.
 
+    :param upkeep: lets the indexes follow what is written.
     :param tracks: whether live objects that changed are written without being named.
     :param check_writable: raises where the scope may not write; called before anything is written.
     """
 
-    def __init__(self, unit: Unit, live: LiveObjects, *, tracks: bool, check_writable: Callable[[], None]) -> None:
-        self._unit, self._live, self._tracks = unit, live, tracks
+    def __init__(
+        self, unit: Unit, live: LiveObjects, upkeep: Upkeep, *, tracks: bool, check_writable: Callable[[], None]
+    ) -> None:
+        self._unit, self._live, self._upkeep, self._tracks = unit, live, upkeep, tracks
         self._inserted: set[str] = set()
         # What was known of objects before this transaction wrote or deleted them.
         self._before: dict[str, Record] = {}
@@ -51,6 +55,8 @@ class Changes:
         :param unchanged: write also what has not changed.
         :raises ConflictError: an object held from an ended scope was changed here, and meanwhile in the store; nothing
             is written then.
+        :raises UniqueViolation: an index would have one value of two objects; nothing is written then.
+        :raises NotIndexable: an object has a value that has no place in an index; nothing is written then.
         """
         updates = [
             (key, self._merged(key, record))
@@ -59,6 +65,7 @@ class Changes:
         ]
         if updates or draft.new:
             self._check_writable()
+        steps = self._upkeep.plan({key: self._live.peek(key) for key, _ in updates} | self._touched(draft) | draft.new)
         for key, record in updates:
             before = self._live.record(key)
             if before is not None and key not in self._inserted:
@@ -67,6 +74,25 @@ class Changes:
             self._live.enter(key, self._live.peek(key), record)
         for key, obj in draft.new.items():
             self._insert(key, obj, draft.records[key])
+        for step in steps:
+            step()
+
+    def flush(self, draft: Draft, new: Mapping[str, object], *, unchanged: bool = False) -> None:
+        """Write new objects and every live object that changed, with the new ones that they reach.
+
+        :param draft: an empty one; otherwise as :meth:`write`.
+        """
+        for key, obj in new.items():
+            draft.add(key, obj)
+            draft.run(obj)
+        for key, obj in self._live.loaded() if self._tracks else ():
+            draft.revisit(key, obj)
+            draft.run(obj)
+        for obj in self._unit.connection.changed_objects():
+            self._check_writable()
+            draft.check(obj)
+            draft.run(obj)
+        self.write(draft, unchanged=unchanged)
 
     def check_current(self, draft: Draft) -> None:
         """Refuse to store objects that were loaded from the past and changed in the store since.
@@ -101,6 +127,7 @@ class Changes:
             self._buried.append(obj)
         self._inserted.discard(key)
         self.set_root(key, False)
+        self._upkeep.drop(key)
         del self._live.entries[key]
 
     def clear(self) -> None:
@@ -110,6 +137,7 @@ class Changes:
                 self.delete(key)
         self._live.entries.clear()
         self._unit.root["roots"].clear()
+        self._upkeep.clear()
 
     def set_root(self, key: str, root: bool) -> None:
         """Set or clear an entry's root flag."""
@@ -176,6 +204,11 @@ class Changes:
         for key, record in self._before.items():
             self._live.enter(key, self._live.peek(key), record)
         self.settle()
+
+    def _touched(self, draft: Draft) -> dict[str, object | None]:
+        """Return the first-class Persistent objects that changed; they write themselves."""
+        found = {self._live.live_id(obj): obj for obj in draft.checked}
+        return {key: obj for key, obj in found.items() if key is not None}
 
     def _differs(self, key: str, record: Record | None) -> bool:
         """Tell whether an object changed: whether its record is neither the known one nor what that one reloads to."""

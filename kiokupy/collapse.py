@@ -236,7 +236,8 @@ class _Inspector(_Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         """Note Persistent objects, which ZODB follows by itself; treat the rest as in any record."""
-        if isinstance(obj, stored.Entry):  # in a bucket of our own tree, which ZODB reports as changed
+        # In a bucket of our own tree, or beside our own trees in the record of an index: ZODB reports these as changed.
+        if isinstance(obj, stored.Entry | stored.EntryTree):
             return stored.ref, (0, "")
         if isinstance(obj, Persistent):
             if self._rule_for(type(obj)) is None:

@@ -45,6 +45,7 @@ class Database:
     :param location: what to call it in errors.
     :param cache_size: objects each connection keeps loaded.
     :param prepare: make sure that the root record is there and can be used; a copy brings it along at its end.
+    :param declare: called then, in the same transaction, unless the store is read-only.
     :raises StoreNotFound: there is no root record and ``create`` is off.
     :raises StoreTooNew: a newer kiokupy wrote it.
     :raises StoreUnreadable: a copy into it was not finished.
@@ -60,6 +61,7 @@ class Database:
         readonly: bool,
         cache_size: int,
         prepare: bool = True,
+        declare: Callable[[Unit], None] | None = None,
     ) -> None:
         self.location, self.readonly = location, readonly
         self._process = os.getpid()
@@ -75,7 +77,7 @@ class Database:
                 )
             self._db.translated = self.translated
             if prepare:
-                self._prepare(create)
+                self._prepare(create, declare)
         except BaseException:
             opened.close()
             raise
@@ -137,19 +139,20 @@ class Database:
             return connection.graph.restore
         return _OURS.get((module, name)) or (connection.find_class or self._find_class)(module, name)
 
-    def _prepare(self, create: bool) -> None:
+    def _prepare(self, create: bool, declare: Callable[[Unit], None] | None) -> None:
         for _ in range(_ATTEMPTS - 1):
             with suppress(ConflictError):  # another process makes the same record at the same time
-                return self._prepare_once(create)
-        return self._prepare_once(create)
+                return self._prepare_once(create, declare)
+        return self._prepare_once(create, declare)
 
-    def _prepare_once(self, create: bool) -> None:
+    def _prepare_once(self, create: bool, declare: Callable[[Unit], None] | None) -> None:
         with self.open() as unit:
-            if self._is_ready(unit):
-                return
-            if not create:
-                raise StoreNotFound(self.location)
-            unit.connection.root()["kiokupy"] = _new_root()
+            if not self._is_ready(unit):
+                if not create:
+                    raise StoreNotFound(self.location)
+                unit.connection.root()["kiokupy"] = _new_root()
+            if declare is not None and not self.readonly:
+                declare(unit)
             unit.commit()
 
     def _is_ready(self, unit: Unit) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from kiokupy.database import Database, Unit
 from kiokupy.departed import Departed
 from kiokupy.errors import ConflictError, StoreReadOnly
+from kiokupy.indexes import Index
 from kiokupy.moments import Moment, Revision
 from kiokupy.scope import Scope
 from kiokupy.typemap import TypeMap
@@ -29,9 +30,11 @@ class Directory:
     :meth:`txn_do`.
     """
 
-    def __init__(self, database: Database, typemap: TypeMap) -> None:
+    def __init__(self, database: Database, typemap: TypeMap, indexes: Mapping[str, Index] | None = None) -> None:
         self._database = database
         self.typemap = typemap
+        #: The indexes that :func:`kiokupy.connect` was given, by name.
+        self.indexes = dict(indexes or {})
         self._departed = Departed()
         # The scope of the txn_do() that is under way in a thread.
         self._current = threading.local()
@@ -60,7 +63,7 @@ class Directory:
         """
         unit = self._database.open() if at is None else self._database.open_past(at)
         readonly = readonly or self.readonly or at is not None
-        return Scope(unit, self.typemap, self._departed, readonly=readonly, track=track)
+        return Scope(unit, self.typemap, self._departed, indexes=self.indexes, readonly=readonly, track=track)
 
     def new_unit(self) -> Unit:
         """Return a transaction on the bare records, for the layers that keep records of their own, as sessions do."""
@@ -160,6 +163,24 @@ class Directory:
     def grep(self, wanted: Callable[[Any], object]) -> Iterator[Any]:
         """As :meth:`Scope.grep`, in a read-only scope that ends with the iteration."""
         return self._stream(lambda scope: scope.grep(wanted))
+
+    def search(
+        self,
+        cls: type | None = None,
+        /,
+        *,
+        order_by: str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+        **conditions: Any,
+    ) -> Iterator[Any]:
+        """As :meth:`Scope.search`, in a read-only scope that ends with the iteration; all that is reached is loaded."""
+
+        def found(scope: Scope) -> Iterator[Any]:
+            objects = scope.search(cls, order_by=order_by, reverse=reverse, limit=limit, **conditions)
+            return (_whole(scope, obj) for obj in objects)
+
+        return self._stream(found)
 
     def scan(self, work: Callable[[Any], object]) -> None:
         """As :meth:`Scope.scan`, in a transaction of its own; changes that ``work`` makes are written at its end."""

@@ -48,6 +48,8 @@ class Draft:
         self._queue: list[tuple[str, object]] = []
         self._parts = Parts()
         self._unchecked: list[Persistent] = []
+        #: Changed Persistent objects that were taken in.
+        self.checked: list[Persistent] = []
         self._new_ids: dict[int, str] = {}
         self._visited: dict[str, object] = {}
         #: New objects by id; they stay alive with the draft.
@@ -71,6 +73,7 @@ class Draft:
     def check(self, obj: Persistent) -> None:
         """Take in the plain objects that a changed Persistent object holds; it writes itself."""
         self._unchecked.append(obj)
+        self.checked.append(obj)
 
     def run(self, root: object, *, name: str = "") -> None:
         """Collapse all that was taken in and all that it reaches.

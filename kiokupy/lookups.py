@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from kiokupy import ghosts
@@ -14,6 +15,8 @@ from kiokupy.errors import NotFound, NotStored, ScopeClosed
 from kiokupy.history import revisions
 from kiokupy.live import LiveObjects
 from kiokupy.moments import Revision
+from kiokupy.queries import Query
+from kiokupy.upkeep import Upkeep
 from kiokupy.walks import Walk
 
 
@@ -23,6 +26,7 @@ class Lookups(ABC):
     _unit: Unit
     _live: LiveObjects
     _changes: Changes
+    _upkeep: Upkeep
     _open: bool
 
     def lookup(self, id: str, default: Any = None) -> Any:
@@ -103,6 +107,38 @@ class Lookups(ABC):
         """Call ``work(object)`` for every object of :meth:`root_set`."""
         for obj in self.root_set():
             work(obj)
+
+    def search(
+        self,
+        cls: type | None = None,
+        /,
+        *,
+        order_by: str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+        **conditions: Any,
+    ) -> Iterator[Any]:
+        """Yield the objects that meet all conditions, found in indexes: ``search(age=between(18, 30), city="Oslo")``.
+
+        What was changed until then is written first. Memory is bounded as in :meth:`all_objects`. An object that is
+        deleted meanwhile is passed over.
+
+        :param cls: only objects of this class and its subclasses.
+        :param order_by: the index whose values are the order, by default that of the first condition; equal values come
+            in the order of ids. An object that meets the conditions and has no value there comes last.
+        :param reverse: the greatest value first.
+        :param limit: how many objects at most.
+        :param conditions: by the names of indexes: a value, or one of :mod:`kiokupy.conditions`.
+        :raises NotIndexed: an index is not declared, or does not have all objects and must be built; or there is
+            neither a condition nor an order.
+        :raises NotIndexable: a condition is about values that the index cannot have.
+        :raises UniqueViolation: as for :meth:`commit`.
+        """
+        self._check_open("search()")
+        self._write_pending()
+        query = Query(self._upkeep, conditions, order_by, reverse=reverse)
+        found = Walk(self._unit, self._live, self._changes).along(query.ids())
+        return islice(found if cls is None else (obj for obj in found if isinstance(obj, cls)), limit)
 
     def exists(self, id: str) -> bool:
         """Tell whether an object has this id."""

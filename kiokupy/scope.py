@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -11,10 +11,12 @@ from kiokupy.changes import Changes, Mark
 from kiokupy.database import Unit
 from kiokupy.departed import Departed
 from kiokupy.drafts import Draft
-from kiokupy.errors import DuplicateId, NotFound, ScopeClosed, StoreReadOnly
+from kiokupy.errors import DuplicateId, NotFound, ScopeClosed, StoreReadOnly, UniqueViolation
+from kiokupy.indexes import Index
 from kiokupy.live import LiveObjects
 from kiokupy.lookups import Lookups
 from kiokupy.typemap import TypeMap
+from kiokupy.upkeep import Upkeep
 
 T = TypeVar("T")
 
@@ -46,12 +48,20 @@ class Scope(Lookups):
     """
 
     def __init__(
-        self, unit: Unit, typemap: TypeMap, departed: Departed, *, readonly: bool = False, track: bool = True
+        self,
+        unit: Unit,
+        typemap: TypeMap,
+        departed: Departed,
+        *,
+        indexes: Mapping[str, Index],
+        readonly: bool = False,
+        track: bool = True,
     ) -> None:
         self._unit, self._typemap, self._readonly, self._track = unit, typemap, readonly, track
         self._live = LiveObjects(unit, typemap, departed)
+        self._upkeep = Upkeep(unit, indexes)
         tracks = track and not readonly
-        self._changes = Changes(unit, self._live, tracks=tracks, check_writable=self._check_writable)
+        self._changes = Changes(unit, self._live, self._upkeep, tracks=tracks, check_writable=self._check_writable)
         self._open = True
 
     def store(self, obj: object, *, id: str | None = None, root: bool = True) -> str:
@@ -65,6 +75,8 @@ class Scope(Lookups):
         :raises InvalidId: ``id`` cannot be one.
         :raises DuplicateId: another object has this id, or this object has another.
         :raises NotStorable: the type map refuses something that is reached; the error has the path to it.
+        :raises UniqueViolation: another object has a value that an index keeps unique.
+        :raises NotIndexable: an object has a value that has no place in an index.
         """
         return self._put(obj, id, root=root, deep=True)
 
@@ -264,24 +276,22 @@ class Scope(Lookups):
 
     def _write(self, draft: Draft, *, unchanged: bool = False) -> None:
         with self._unit.database.translated():
-            self._changes.write(draft, unchanged=unchanged)
+            with suppress(*[UniqueViolation] if self._track else []):
+                self._changes.write(draft, unchanged=unchanged)
+                return
+            # Who has the value may have given it up in memory.
+            self._changes.flush(self._fresh_draft(), draft.new, unchanged=unchanged)
 
     def _write_pending(self) -> None:
         if not self._readonly:
             self._flush()
 
     def _flush(self) -> None:
-        """Write every live object that changed, and the new ones that they reach."""
-        draft = self._draft(deep=False, grow=True, revive=False)
-        if self._track:
-            for key, obj in self._live.loaded():
-                draft.revisit(key, obj)
-                draft.run(obj)
-        for obj in self._unit.connection.changed_objects():
-            self._check_writable()
-            draft.check(obj)
-            draft.run(obj)
-        self._write(draft)
+        with self._unit.database.translated():
+            self._changes.flush(self._fresh_draft(), {})
+
+    def _fresh_draft(self) -> Draft:
+        return self._draft(deep=False, grow=True, revive=False)
 
     def _check_writable(self, verb: str = "commit()") -> None:
         self._check_open(verb)

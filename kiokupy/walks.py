@@ -11,7 +11,7 @@ from kiokupy.changes import Changes
 from kiokupy.database import Unit
 from kiokupy.live import LiveObjects
 
-_BLOCK = 500
+_FIRST_BLOCK, _BLOCK = 8, 500
 _MANY = 10 * _BLOCK
 
 
@@ -41,6 +41,13 @@ class Walk:
         while block := list(islice(tree.keys(last, None, last is not None), _BLOCK)):
             last = block[-1]
             yield from self.through(block)
+
+    def along(self, ids: Iterator[str]) -> Iterator[Any]:
+        """Yield the objects of ids as these come; the blocks are small at first, for who wants only some objects."""
+        size = _FIRST_BLOCK
+        while block := list(islice(ids, size)):
+            yield from self.through(block)
+            size = min(2 * size, _BLOCK)
 
     def through(self, block: list[str]) -> Iterator[Any]:
         """Yield the objects of some ids; what is not in the store is passed over."""

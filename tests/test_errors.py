@@ -126,6 +126,16 @@ CASES = [
     ),
     (errors.NotIndexed("age", problem="it is odd", fix="Do this"), "it is odd. Do this", {}),
     (
+        errors.NotIndexable("age", "old", problem="it is text", fix="Do this"),
+        "nothing can be found in the index 'age' by 'old': it is text. Do this",
+        {"index": "age", "value": "old", "id": None},
+    ),
+    (
+        errors.NotIndexable("age", "old", problem="it is text", fix="Do this", id="x"),
+        "object 'x' cannot be in the index 'age' by 'old': it is text. Do this",
+        {"id": "x"},
+    ),
+    (
         errors.CannotUndo("it is late"),
         "it is late. Look the object up as it was, new_scope(at=...), and take what is still wanted over into the object "
         "as it is",

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from relstorage.adapters.sqlite.adapter import Sqlite3Adapter
+from relstorage.adapters.sqlite.batch import Sqlite3RowBatcher
 from relstorage.adapters.sqlite.connmanager import Sqlite3ConnectionManager
+from relstorage.adapters.sqlite.locker import Sqlite3Locker
 from relstorage.options import Options
 
 from kiokupy.errors import StoreDenied, StoreNotFound, StoreUnreadable, TargetError
@@ -32,6 +34,17 @@ class _ConnectionManager(Sqlite3ConnectionManager):  # type: ignore[misc]  # Rel
         self._may_need_rollback = lambda connection: True
 
 
+class _Locker(Sqlite3Locker):  # type: ignore[misc]  # RelStorage has no annotations
+    """Takes the lock on the database before it looks whether what a transaction holds as read is current.
+
+    RelStorage looks first, and another process or thread may commit before the lock is there: a transaction then misses
+    a change that it must not miss, as of a node of a tree, and objects or their places in an index get lost.
+    """
+
+    def _lock_readCurrent_oids_for_share(self, cursor: Any, oids: Any, blocks: bool) -> None:  # noqa: N802  # its name
+        self._lock_rows_being_modified(cursor)
+
+
 class _Adapter(Sqlite3Adapter):  # type: ignore[misc]  # RelStorage has no annotations
     def _create(self) -> None:
         if self.connmanager is None:
@@ -41,6 +54,8 @@ class _Adapter(Sqlite3Adapter):  # type: ignore[misc]  # RelStorage has no annot
                 pragmas=self.pragmas,
                 options=self.options,
             )
+        if self.locker is None:
+            self.locker: Any = _Locker(self.options, self.driver, batcher_factory=Sqlite3RowBatcher)
         super()._create()
 
 

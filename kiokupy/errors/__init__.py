@@ -28,6 +28,7 @@
     ├── BrokenReference          a stored object refers to an id that is gone
     ├── UniqueViolation          another object has the value that an index keeps unique
     ├── NotIndexed               a search needs an index that is not declared, or not built
+    ├── NotIndexable             a value has no place in the order of an index
     ├── CannotUndo               what came later depends on the revision that was to be undone
     ├── StreamError              a line of a dump cannot be loaded
     ├── ScopeClosed              an unloaded object, or a verb, was used after its scope ended
@@ -46,6 +47,7 @@ from kiokupy.errors.objects import (
     InvalidId,
     InvalidMoment,
     NotFound,
+    NotIndexable,
     NotIndexed,
     NotLoadable,
     NotStorable,
@@ -87,6 +89,7 @@ __all__ = [
     "KiokuError",
     "NoHistory",
     "NotFound",
+    "NotIndexable",
     "NotIndexed",
     "NotLoadable",
     "NotStorable",

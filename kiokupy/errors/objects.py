@@ -175,6 +175,15 @@ class NotIndexed(KiokuError):
         self.index = index
 
 
+class NotIndexable(KiokuError, TypeError):
+    """A value has no place in the order of an index: an object has it there, or it was searched for."""
+
+    def __init__(self, index: str, value: object, *, problem: str, fix: str, id: str | None = None) -> None:
+        what = f"object {id!r} cannot be in" if id is not None else "nothing can be found in"
+        super().__init__(f"{what} the index {index!r} by {value!r:.80}: {problem}. {fix}")
+        self.index, self.value, self.id = index, value, id
+
+
 class CannotUndo(KiokuError):
     """What came later depends on the revision that was to be undone."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kiokupy import entry as stored
+from kiokupy import indexing
 from kiokupy.database import Unit
 from kiokupy.directory import Directory
 from kiokupy.entry import Entry, Record
@@ -60,5 +61,6 @@ def clear(unit: Unit, *, sessions: bool) -> None:
 
 
 def stale(unit: Unit) -> bool:
-    """Tell whether there are indexes, which must be rebuilt after what this module wrote."""
+    """Let the indexes be rebuilt after what this module wrote, before they are searched; tell whether there are any."""
+    indexing.mark_stale(unit.root)
     return bool(unit.root["indexes"])

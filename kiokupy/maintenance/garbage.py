@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
+from kiokupy import indexing
 from kiokupy.database import Unit
 from kiokupy.directory import Directory, retried
 from kiokupy.errors import ConflictError, StoreReadOnly
@@ -68,6 +69,7 @@ def gc(directory: Directory, *, dry_run: bool = False, batch: int = 1000, progre
 
 def drop(unit: Unit, id: str) -> None:
     """Take an object that is no root out of the store: the one way in which garbage goes."""
+    indexing.drop(unit.root, id)
     del unit.root["entries"][id]
 
 
@@ -82,6 +84,7 @@ def remove(directory: Directory, *names: str, session: bool = False) -> None:
             if session:
                 unit.root["sessions"].pop(bytes.fromhex(name), None)
             else:
+                indexing.drop(unit.root, name)
                 unit.root["entries"].pop(name, None)
                 unit.root["roots"].discard(name)
         unit.commit()

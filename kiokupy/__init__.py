@@ -1,5 +1,8 @@
 """Object graphs and web sessions, kept by id in ZODB: in memory, in one file, on SQLite, PostgreSQL or ZEO."""
 
+from kiokupy.collections.lists import ObjectList
+from kiokupy.collections.maps import ObjectMap
+from kiokupy.collections.sets import ObjectSet
 from kiokupy.directory import Directory
 from kiokupy.errors import (
     BackendMissing,
@@ -34,6 +37,7 @@ from kiokupy.errors import (
     UnknownBackend,
     UpgradeMissing,
 )
+from kiokupy.fields import lazy
 from kiokupy.moments import Revision
 from kiokupy.opening import connect
 from kiokupy.rules import Keep, Rule, first_class, intrinsic
@@ -61,6 +65,9 @@ __all__ = [
     "NotLoadable",
     "NotStorable",
     "NotStored",
+    "ObjectList",
+    "ObjectMap",
+    "ObjectSet",
     "Revision",
     "Rule",
     "Scope",
@@ -87,4 +94,5 @@ __all__ = [
     "connect",
     "first_class",
     "intrinsic",
+    "lazy",
 ]

@@ -17,7 +17,7 @@ from persistent import Persistent
 from kiokupy import standard
 from kiokupy.broken import Broken, class_for
 from kiokupy.errors import NotLoadable, TargetError
-from kiokupy.rules import Rule, default_rule, name_of
+from kiokupy.rules import Keep, Rule, default_rule, name_of
 
 #: What :class:`TypeMap` takes: a class, a rule, or the name of a module whose classes are all meant.
 Allowed = type | Rule | str
@@ -40,7 +40,7 @@ class TypeMap:
         self._names: dict[tuple[str, str], Any] = {}
         #: Earlier names of classes, as ``module:qualname``.
         self.aliases: set[str] = set()
-        self._prefixes: list[str] = []
+        self._prefixes: list[str] = list(_OWN_MODULES)
         self._singles: list[str] = []
         self._broken: dict[str, type[Broken]] = {}
         for rule in standard.RULES:
@@ -74,6 +74,11 @@ class TypeMap:
         except KeyError:
             rule = self._derived[cls] = self._derive(cls)
             return rule
+
+    def refers_to(self, cls: type) -> bool:
+        """Tell whether objects of a class are referred to, not written inside their holder; or refused."""
+        rule = self.rule_for(cls)
+        return rule is None or rule.keep is Keep.FIRST_CLASS
 
     def find(self, module: str, qualname: str) -> Any:
         """Return the class a record names. Nothing is imported that the map does not name.
@@ -158,9 +163,16 @@ def is_container_module(module: str) -> bool:
     return package in _CONTAINER_PACKAGES and "tests" not in rest
 
 
+def is_own_module(module: str) -> bool:
+    """Tell whether a module defines what applications hold in their objects: collections, and lazy values."""
+    return any(_inside(module, prefix) for prefix in _OWN_MODULES)
+
+
 def _inside(module: str, prefix: str) -> bool:
     return module == prefix or module.startswith(prefix + ".")
 
+
+_OWN_MODULES = ("kiokupy.collections", "kiokupy.holder")
 
 #: ZODB's own containers: each object of theirs is a record, and they are data types like a dict.
 _CONTAINER_PACKAGES = frozenset({"BTrees", "persistent"})

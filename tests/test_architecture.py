@@ -16,7 +16,7 @@ LAYERS = [
     ["errors.stores", "errors.objects"],
     ["errors"],
     ["ids", "moments", "rules", "entry"],
-    ["broken", "standard", "typemap"],
+    ["holder", "collections", "collections.", "fields", "broken", "standard", "typemap"],
     ["ghosts", "paths", "weak", "refusal", "reduction", "parts", "collapse", "evolution", "expand"],
     ["departed", "inert", "pickles", "backends", "backends."],
     ["drafts", "translation", "connection", "lastword", "database", "identity"],

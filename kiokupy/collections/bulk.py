@@ -69,6 +69,8 @@ class Bulk(Persistent):  # type: ignore[misc]  # persistent has no annotations
     def recall(self, contents: Any) -> None:
         """Have again the contents of an earlier time, and write them anew."""
         self._v_contents = contents
+        self._v_contents = self.copied_contents()  # an earlier time can be gone back to again
+        self._p_changed = False  # since ZODB, which took the change back, has forgotten it
         self._p_changed = True
 
     def settle(self) -> None:

@@ -186,6 +186,8 @@ class Changes:
         self._deleted, self._buried = dict(mark.deleted), list(mark.buried)
         for key, _ in self._live.loaded():
             self._live.reset(key)
+        for key in self._inserted:  # an abort would leave them without a store to load from
+            ghosts.load(self._live.peek(key))
         built, self._built = self._built, {id(bulk): bulk for bulk, _ in mark.contents}
         for bulk in built.values():
             if id(bulk) not in self._built:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -14,8 +14,8 @@ from kiokupy.drafts import Draft
 from kiokupy.errors import DuplicateId, NotFound, ScopeClosed, StoreReadOnly
 from kiokupy.live import LiveObjects
 from kiokupy.lookups import Lookups
+from kiokupy.membership import Membership
 from kiokupy.typemap import TypeMap
-from kiokupy.walks import Walk
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class Scope(Lookups):
         self._live = LiveObjects(unit, typemap, departed)
         tracks = track and not readonly
         self._changes = Changes(unit, self._live, tracks=tracks, check_writable=self._check_writable)
-        self._live.host = self
+        self._live.host = Membership(unit, typemap, self._live, self._changes)
         self._open = True
 
     def store(self, obj: object, *, id: str | None = None, root: bool = True) -> str:
@@ -220,21 +220,6 @@ class Scope(Lookups):
                 self._commit()
         finally:
             self.close()
-
-    def walk(self, blocks: Iterable[Iterable[Any]], meet: Callable[[Any], Any]) -> Iterator[Any]:
-        """Yield what is made of a collection's items; called by collections."""
-        return Walk(self._unit, self._live, self._changes).members(blocks, meet)
-
-    def store_new(self, objects: list[Any]) -> None:
-        """Store those of a collection's members that have no ids; called by collections."""
-        draft = self._draft(deep=False, grow=True, revive=True)
-        with self._live.adopting():
-            for obj in objects:
-                draft.reference(obj)
-                draft.run(obj)
-            if draft.new:
-                self._check_writable("store()")
-                self._write(draft)
 
     def _commit(self) -> None:
         self._flush()

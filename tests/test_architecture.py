@@ -31,6 +31,7 @@ LAYERS = [
         "live",
         "changes",
         "walks",
+        "membership",
         "lookups",
         "scope",
     ],

@@ -48,7 +48,7 @@ class Transactions(RuleBasedStateMachine):
         found = self.scope.lookup(name)
         if found is None:  # it may have been stored and taken back: then a collection may have it still
             found = self.people.setdefault(name, Person(name))
-            self.scope.store(found, id=None if self.scope.object_to_id(found) else name)
+            self.scope.store(found, id=name)
         return found
 
     def real(self, value):
@@ -56,11 +56,14 @@ class Transactions(RuleBasedStateMachine):
 
     @rule()
     def store(self):
+        for name, person in self.people.items():  # first, so that it gets its own id
+            if self.scope.object_to_id(person) is None:
+                self.scope.store(person, id=name)
         self.scope.store(self.owner, id="owner")
 
     @rule()
     def commit(self):
-        self.scope.store(self.owner, id="owner")
+        self.store()
         self.scope.commit()
         self.committed, self.saved = copy.deepcopy(self.now), None
 
@@ -73,7 +76,7 @@ class Transactions(RuleBasedStateMachine):
 
     @rule()
     def savepoint(self):
-        self.scope.store(self.owner, id="owner")
+        self.store()
         self.saved = self.scope.savepoint(), copy.deepcopy(self.now)
 
     @precondition(lambda self: self.saved)

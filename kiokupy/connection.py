@@ -51,6 +51,7 @@ class Graph:
 
     def member(self, owner: Persistent, key: str, class_name: str) -> object:
         """Return the object of an id in a collection; as :meth:`resolve`."""
+        return self.resolve(key, class_name)
 
     def walk(self, blocks: Iterable[Iterable[T]], meet: Callable[[T], Any]) -> Iterator[Any]:
         """Yield what ``meet`` makes of each item, in memory for some blocks."""

@@ -32,7 +32,7 @@ from kiokupy.entry import Record
 from kiokupy.errors import KiokuError
 from kiokupy.inert import Elements, Key, Reference, StandIn, read
 from kiokupy.rules import name_of
-from kiokupy.typemap import TypeMap, is_container_module, is_own_module
+from kiokupy.typemap import TypeMap, is_container_module
 
 _DEEPEST = 100
 # A few bytes of pickle can name the same part over and over. What costs more than this to show is no session.
@@ -107,7 +107,7 @@ def _bounded(items: Iterable[Any]) -> list[Any]:
 
 def find_inert(module: str, name: str) -> Any:
     """Return a class for what a record of ZODB names: its own containers, and stand-ins for all else."""
-    if is_container_module(module) or is_own_module(module):
+    if is_container_module(module):
         return _STANDARD.find(module, name)
     return type(name.rpartition(".")[2], (Broken,), {"__module__": module, "__qualname__": name})
 
@@ -116,10 +116,6 @@ class InertGraph(Graph):
     """Leaves references to first-class objects as they are."""
 
     def resolve(self, key: str, class_name: str) -> object:
-        """Return a reference."""
-        return Reference(key)
-
-    def member(self, owner: Persistent, key: str, class_name: str) -> object:
         """Return a reference."""
         return Reference(key)
 

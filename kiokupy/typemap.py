@@ -40,7 +40,7 @@ class TypeMap:
         self._names: dict[tuple[str, str], Any] = {}
         #: Earlier names of classes, as ``module:qualname``.
         self.aliases: set[str] = set()
-        self._prefixes: list[str] = list(_OWN_MODULES)
+        self._prefixes: list[str] = []
         self._singles: list[str] = []
         self._broken: dict[str, type[Broken]] = {}
         for rule in standard.RULES:
@@ -155,24 +155,18 @@ def _is_container_record(cls: type) -> bool:
 
 
 def is_container_module(module: str) -> bool:
-    """Tell whether a module is one of ZODB's, whose containers are data types like a dict.
+    """Tell whether a module is one of ZODB's or our own whose containers are data types like a dict.
 
     The tests that are installed with them are code that nobody asked to run.
     """
     package, *rest = module.split(".")
-    return package in _CONTAINER_PACKAGES and "tests" not in rest
-
-
-def is_own_module(module: str) -> bool:
-    """Tell whether a module defines what applications hold in their objects: collections, and lazy values."""
-    return any(_inside(module, prefix) for prefix in _OWN_MODULES)
+    return (package in _CONTAINER_PACKAGES and "tests" not in rest) or _inside(module, _COLLECTIONS)
 
 
 def _inside(module: str, prefix: str) -> bool:
     return module == prefix or module.startswith(prefix + ".")
 
 
-_OWN_MODULES = ("kiokupy.collections", "kiokupy.holder")
-
 #: ZODB's own containers: each object of theirs is a record, and they are data types like a dict.
 _CONTAINER_PACKAGES = frozenset({"BTrees", "persistent"})
+_COLLECTIONS = "kiokupy.collections"

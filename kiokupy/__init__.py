@@ -1,5 +1,8 @@
 """Object graphs and web sessions, kept by id in ZODB: in memory, in one file, on SQLite, PostgreSQL or ZEO."""
 
+from kiokupy.collections.lists import ObjectList
+from kiokupy.collections.maps import ObjectMap
+from kiokupy.collections.sets import ObjectSet
 from kiokupy.conditions import Condition, above, all_of, any_of, at_least, at_most, below, between, has_prefix
 from kiokupy.directory import Directory
 from kiokupy.errors import (
@@ -36,6 +39,7 @@ from kiokupy.errors import (
     UnknownBackend,
     UpgradeMissing,
 )
+from kiokupy.fields import lazy
 from kiokupy.indexes import Index
 from kiokupy.moments import Revision
 from kiokupy.opening import connect
@@ -67,6 +71,9 @@ __all__ = [
     "NotLoadable",
     "NotStorable",
     "NotStored",
+    "ObjectList",
+    "ObjectMap",
+    "ObjectSet",
     "Revision",
     "Rule",
     "Scope",
@@ -101,4 +108,5 @@ __all__ = [
     "first_class",
     "has_prefix",
     "intrinsic",
+    "lazy",
 ]

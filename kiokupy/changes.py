@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 from persistent import Persistent
 
 from kiokupy import entry as stored
 from kiokupy import ghosts
 from kiokupy.broken import Broken
+from kiokupy.collections.bulk import Bulk
 from kiokupy.database import Unit
 from kiokupy.drafts import Draft
 from kiokupy.entry import Entry, Record
 from kiokupy.errors import ConflictError, KiokuError
+from kiokupy.holder import Holder
 from kiokupy.identity import Snapshot
 from kiokupy.live import LiveObjects
 from kiokupy.upkeep import Upkeep
@@ -28,6 +31,7 @@ class Mark(NamedTuple):
     deleted: dict[str, tuple[object, Record | None]]
     buried: list[object]
     known: Snapshot
+    contents: list[tuple[Bulk, Any]]
 
 
 class Changes:
@@ -47,6 +51,9 @@ class Changes:
         self._before: dict[str, Record] = {}
         self._deleted: dict[str, tuple[object, Record | None]] = {}
         self._buried: list[object] = []
+        # Collections whose trees this transaction built, and those whose contents its commit made old.
+        self._built: dict[int, Bulk] = {}
+        self._old: list[Bulk] = []
         self._check_writable = check_writable
 
     def write(self, draft: Draft, *, unchanged: bool = False) -> None:
@@ -93,6 +100,7 @@ class Changes:
             draft.check(obj)
             draft.run(obj)
         self.write(draft, unchanged=unchanged)
+        self.build(draft)
 
     def check_current(self, draft: Draft) -> None:
         """Refuse to store objects that were loaded from the past and changed in the store since.
@@ -104,6 +112,13 @@ class Changes:
             if _content(self._live.entries[key].record) != _content(self._live.record(key)):
                 raise ConflictError(f"object {key!r} was changed since the moment that it was loaded from")
 
+    def build(self, draft: Draft) -> None:
+        """Let the trees of new collections have what those contain; to be called before they are written."""
+        for bulk in draft.bulks:
+            if bulk.has_contents():
+                self._built[id(bulk)] = bulk
+                bulk.build(partial(self._live.reference, bulk))
+
     def is_clean(self, key: str) -> bool:
         """Tell whether a live object is as the store had it before this transaction, so that nothing needs it here."""
         obj, known = self._live.peek(key), self._live.record(key)
@@ -113,6 +128,8 @@ class Changes:
             return not obj._p_changed
         if isinstance(obj, Broken):
             return True
+        if type(obj) is Holder:  # somebody may hold its value, or a part of that
+            return False
         return known is None or not self._tracks or not self._differs(key, self._live.collapsed(obj))
 
     def delete(self, key: str) -> None:
@@ -161,9 +178,14 @@ class Changes:
         self._before.clear()
         self._deleted.clear()
         self._buried.clear()
+        self._old += self._built.values()
+        self._built.clear()
 
     def refresh(self) -> None:
         """In a new transaction: what others changed is loaded anew when it is touched."""
+        for bulk in self._old:
+            bulk.settle()
+        self._old.clear()
         for key, _ in self._live.loaded():
             entry = self._live.entries.get(key)
             if entry is None:
@@ -183,7 +205,8 @@ class Changes:
     def mark(self) -> Mark:
         """At a savepoint: note how things stand."""
         known = self._live.snapshot()
-        return Mark(set(self._inserted), dict(self._before), dict(self._deleted), list(self._buried), known)
+        contents = [(bulk, bulk.copied_contents()) for bulk in self._built.values()]
+        return Mark(set(self._inserted), dict(self._before), dict(self._deleted), list(self._buried), known, contents)
 
     def roll_back(self, mark: Mark) -> None:
         """After a rollback to a savepoint: objects and what is known of them are as they were there."""
@@ -192,11 +215,22 @@ class Changes:
         self._deleted, self._buried = dict(mark.deleted), list(mark.buried)
         for key, _ in self._live.loaded():
             self._live.reset(key)
+        for key in self._inserted:  # an abort would leave them without a store to load from
+            ghosts.load(self._live.peek(key))
+        built, self._built = self._built, {id(bulk): bulk for bulk, _ in mark.contents}
+        for bulk in built.values():
+            if id(bulk) not in self._built:
+                bulk.unbuild()
+        for bulk, contents in mark.contents:
+            bulk.recall(contents)
 
     def forget(self) -> None:
         """Let what is known of objects be as before this transaction; the objects stay as they are."""
         for key in self._inserted:
             self._live.leave(key)
+        for bulk in self._built.values():
+            bulk.unbuild()
+        self._built.clear()
         for obj in self._buried:
             self._live.unearth(obj)
         for key, (obj, record) in self._deleted.items():

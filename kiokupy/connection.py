@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import copyreg
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from persistent import Persistent
 from ZODB import DB
@@ -20,8 +20,11 @@ from ZODB.serialize import ObjectReader, ObjectWriter, referencesf
 from ZODB.utils import p64, u64, z64
 
 from kiokupy import entry
+from kiokupy.collections.bulk import Bulk
 from kiokupy.errors import ScopeClosed
 from kiokupy.rules import name_of
+
+T = TypeVar("T")
 
 #: How the second part of such a reference begins, before the name of the object's class; the first is its id.
 MARK = "kiokupy "
@@ -41,6 +44,39 @@ class Graph:
 
     def restore(self, class_name: str, data: object) -> object:
         """Make an object of what its rule's ``collapse`` gave."""
+
+    # What the big collections ask.
+
+    closed = False
+
+    def member(self, owner: Persistent, key: str, class_name: str) -> object:
+        """Return the object of an id in a collection; as :meth:`resolve`."""
+        return self.resolve(key, class_name)
+
+    def walk(self, blocks: Iterable[Iterable[T]], meet: Callable[[T], Any]) -> Iterator[Any]:
+        """Yield what ``meet`` makes of each item, in memory for some blocks."""
+        return (meet(item) for block in blocks for item in block)
+
+    def key_of(self, obj: object) -> str | None:
+        """Return the id that an object has, or had in a scope that ended or before it was deleted."""
+
+    def peek(self, key: str) -> object | None:
+        """Return the live object of an id."""
+
+    def exists(self, key: str) -> bool:
+        """Tell whether an id is in the store."""
+        return False
+
+    def refers(self, obj: object) -> bool:
+        """Tell whether an object is to have an entry of its own; otherwise it is a part of another."""
+        return False
+
+    def take_in(self, owner: Persistent, objects: list[Any]) -> list[tuple[str, str]]:
+        """Return references to objects of a collection; those without ids are stored.
+
+        :raises NotStorable: the type map refuses one, or something it reaches; nothing is stored then.
+        """
+        return []
 
 
 class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotations
@@ -167,6 +203,8 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
         pending, seen = [obj], {obj._p_oid}
         while pending:
             found = pending.pop()
+            if isinstance(found, Bulk):  # what is too big to be loaded whole
+                continue
             found._p_activate()
             if found._p_serial == z64:  # not in the store yet, so there is nothing to load
                 continue

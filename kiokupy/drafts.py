@@ -9,6 +9,7 @@ from persistent import Persistent
 from kiokupy import ghosts, ids, paths
 from kiokupy.broken import Broken
 from kiokupy.collapse import CONTAINERS, Collapser
+from kiokupy.collections.bulk import Bulk
 from kiokupy.entry import Record
 from kiokupy.errors import DuplicateId, NotStored
 from kiokupy.parts import Parts, deep_ones
@@ -52,6 +53,9 @@ class Draft:
         self.checked: list[Persistent] = []
         self._new_ids: dict[int, str] = {}
         self._visited: dict[str, object] = {}
+        self._entered: dict[int, Bulk] = {}
+        #: Collections with members to be written.
+        self.bulks: list[Bulk] = []
         #: New objects by id; they stay alive with the draft.
         self.new: dict[str, object] = {}
         #: What was collapsed, by id.
@@ -67,8 +71,14 @@ class Draft:
 
     def revisit(self, key: str, obj: object) -> None:
         """Take in an object that the scope knows; an unloaded or a broken one has not changed and is passed over."""
-        if key not in self.records and not ghosts.is_ghost(obj) and not isinstance(obj, Broken):
+        if isinstance(obj, Bulk) and obj._p_jar is not None:  # it writes itself
+            self._take_members(obj)
+        elif key not in self.records and not ghosts.is_ghost(obj) and not isinstance(obj, Broken):
             self._queue.append((key, obj))
+
+    def reference(self, obj: object) -> str:
+        """Return the id of an object, which is taken in if it is unknown."""
+        return self._id_of(obj)
 
     def check(self, obj: Persistent) -> None:
         """Take in the plain objects that a changed Persistent object holds; it writes itself."""
@@ -133,12 +143,27 @@ class Draft:
         """Check a Persistent object and the new Persistent objects it reaches; take in the plain ones they hold."""
         queue, seen = [obj], {id(obj)}
         while queue:
-            for held in self._collapser.inspect(queue.pop()):
+            current = queue.pop()
+            if isinstance(current, Bulk):  # its trees are its own business
+                self.bulks.append(current)
+                self._take_members(current)
+                continue
+            for held in self._collapser.inspect(current):
                 if held._p_jar is not None:
                     self._known_id(held)  # raises for one from a scope that has ended
                 elif id(held) not in seen:
                     seen.add(id(held))
                     queue.append(held)
+
+    def _take_members(self, bulk: Bulk) -> None:
+        """Take in what a collection has that no store knows yet, or that a scope that has ended left it with."""
+        if id(bulk) not in self._entered:
+            self._entered[id(bulk)] = bulk
+            for obj in bulk.referents(self._refers):
+                self._id_of(obj)
+
+    def _refers(self, obj: object) -> bool:
+        return self._typemap.refers_to(ghosts.real_class(obj))
 
     def _id_of(self, obj: object) -> str:
         key = self._new_ids.get(id(obj)) or self._revisited(self._known_id(obj), obj)

@@ -53,7 +53,7 @@ def of_record(connection: GraphConnection, oid: bytes) -> Links:
         links = [*map(Link, record.refs), *(Link(target, weak=True) for target in record.weak)]
         return Links(links, [record.state.oid] if isinstance(record.state, Pointer) else [])
     found = raw.held(data)
-    if name.partition(":")[0] == COLLECTIONS:
+    if name.startswith(COLLECTIONS):
         return Links(_members(connection, oid), found.oids, from_parts=True)
     return Links(list(map(Link, found.ids)), found.oids)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, TypeVar
 
 from persistent import Persistent
 
-from kiokupy import entry as stored
 from kiokupy import ghosts
 from kiokupy.broken import Broken
 from kiokupy.collapse import Collapser, Found
+from kiokupy.collections.bulk import Bulk
 from kiokupy.connection import Graph
 from kiokupy.departed import Origin
 from kiokupy.entry import Record
@@ -21,16 +22,29 @@ from kiokupy.errors import (
     ScopeClosed,
 )
 from kiokupy.expand import Expander
+from kiokupy.holder import Holder
 from kiokupy.loading import Loading
 from kiokupy.reduction import reducer_for
 from kiokupy.refusal import Refusal
 from kiokupy.rules import name_of
 
-_NOT_FOR_GHOSTS = stored.PAIR | stored.VALUE | stored.STORED_ITSELF
+T = TypeVar("T")
+
+
+class Host(Protocol):
+    """What live objects ask of their scope."""
+
+    def walk(self, blocks: Iterable[Iterable[T]], meet: Callable[[T], Any]) -> Iterator[Any]:
+        """Yield what ``meet`` makes of each item, and part from what came with them."""
+
+    def store_new(self, objects: list[Any]) -> None:
+        """Store the objects that have no ids."""
 
 
 class LiveObjects(Loading):
     """Knows the objects of one scope by id, those from ended scopes too, and what the store says of them."""
+
+    host: Host
 
     def get(self, key: str) -> object | None:
         """Return the object of an id, or ``None`` if the store has no such entry."""
@@ -62,6 +76,8 @@ class LiveObjects(Loading):
         if key is not None:
             return key
         if isinstance(obj, Persistent) and obj._p_jar is not None and not self._unit.connection.owns(obj):
+            if isinstance(obj, Bulk):
+                return self._key_of_departed(obj)
             raise ScopeClosed(f"a {name_of(type(obj))}")
         _, origin = self._offered.pop(id(obj), (None, None))
         if origin is None:
@@ -123,8 +139,58 @@ class LiveObjects(Loading):
     def _collapser(self) -> Collapser:
         return Collapser(self._typemap, self.id_of, shared=self.id_of if self.has_containers() else None)
 
+    def member(self, owner: Persistent, key: str, class_name: str) -> object:
+        """Return the object of an id in a collection; as :meth:`resolve`."""
+        if key in self._objects:
+            return self._objects[key]
+        referrer = self._ids.get(id(owner))
+        if referrer is not None:
+            self._referrers[key] = referrer
+        try:
+            return self.resolve(key, class_name)
+        except BaseException:
+            self._referrers.pop(key, None)
+            raise
+
+    def reference(self, owner: Persistent, obj: object) -> tuple[str, str]:
+        """Return what a collection keeps of an object that is known here."""
+        key, referrer = self.key_of(obj), self._ids.get(id(owner))
+        assert key is not None  # or it would not be known
+        if type(obj) is Holder and referrer is not None:
+            self._referrers[key] = referrer
+        return key, sys.intern(name_of(ghosts.real_class(obj)))  # one string for a whole leaf of the tree
+
+    def key_of(self, obj: object) -> str | None:
+        """Return the id that an object has, or had in a scope that ended or before it was deleted."""
+        key = self._ids.get(id(obj))
+        if key is not None:
+            return key
+        if id(obj) in self._buried:
+            return self._buried[id(obj)][0]
+        origin = self._departed.find(obj)
+        return None if origin is None else origin.key
+
+    def refers(self, obj: object) -> bool:
+        """Tell whether an object is to have an entry of its own; otherwise it is a part of another."""
+        return self._typemap.refers_to(ghosts.real_class(obj))
+
+    def walk(self, blocks: Iterable[Iterable[T]], meet: Callable[[T], Any]) -> Iterator[Any]:
+        """Yield what ``meet`` makes of each item, in memory for some blocks."""
+        return self.host.walk(blocks, meet)
+
+    def take_in(self, owner: Persistent, objects: list[Any]) -> list[tuple[str, str]]:
+        """Return references to objects of a collection; those without ids are stored."""
+        self.host.store_new(objects)
+        return [self.reference(owner, obj) for obj in objects]
+
     def depart(self) -> None:
         """End: objects leave with a note of their origin; ghosts can no longer load."""
+        self.closed = True
+        del self.host  # which holds this
+        for key, obj in self._objects.items():
+            owner = self._objects.get(self._referrers.get(key, ""))
+            if type(obj) is Holder and isinstance(owner, Bulk):
+                owner.at_departure(obj)
         gone = [obj for _, obj in self._buried.values()]
         shared = any(isinstance(obj, Persistent) for obj in [*gone, *self._objects.values()])
         for key, obj in self._objects.items():
@@ -141,6 +207,17 @@ class LiveObjects(Loading):
         shared = self._containers.intersection(record.refs) if self._containers and record is not None else ()
         past = self._unit.connection.tid is not None or self.is_from_past(key)
         return Origin(key, record, past, {part: (self._objects[part], self._records[part]) for part in shared})
+
+    def _key_of_departed(self, bulk: Bulk) -> str:
+        """Return the id of a collection from a scope that has ended, for a reference: it cannot have changed since."""
+        origin = self._departed.find(bulk)
+        if origin is None:
+            raise ScopeClosed(f"a {name_of(type(bulk))}")
+        if origin.key not in self.entries:
+            raise ConflictError(f"object {origin.key!r} was deleted since it was loaded")
+        for holder in bulk.taken():
+            self.known_id(holder)
+        return origin.key
 
     def _adopt(self, obj: object, origin: Origin) -> str:
         key, record, past, containers = origin

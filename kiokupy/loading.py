@@ -21,6 +21,7 @@ from kiokupy.errors import (
     NotLoadable,
 )
 from kiokupy.expand import Expander, explained
+from kiokupy.holder import Holder
 from kiokupy.identity import IdentityMap
 from kiokupy.inspection import content
 from kiokupy.rules import name_of
@@ -104,7 +105,7 @@ class Loading(IdentityMap, Graph):
             self._records[key] = record
 
     def load_all(self) -> None:
-        """Load every ghost, and the ghosts that come with them, until there is none."""
+        """Load every ghost, and the ghosts that come with them, until there is none; no collections and lazy values."""
         done = 0
         while done < len(self._objects):
             arrived = list(self._objects.values())[done:]
@@ -112,7 +113,8 @@ class Loading(IdentityMap, Graph):
             for obj in arrived:
                 if isinstance(obj, Persistent):
                     self._unit.connection.load_whole(obj)
-                ghosts.load(obj)
+                if ghosts.real_class(obj) is not Holder:
+                    ghosts.load(obj)
 
     def reset(self, key: str) -> None:
         """Let an object be as the store has it: a ghost again, or loaded anew where its class allows no ghosts."""

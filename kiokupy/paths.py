@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import Iterator
 from types import FunctionType, ModuleType
 
+from kiokupy.collections.bulk import Bulk
 from kiokupy.ghosts import is_ghost, slots_of
+from kiokupy.holder import Holder
 
 _LONGEST = 400
 
@@ -48,6 +50,10 @@ def _items(owner: object) -> Iterator[tuple[object, str]]:
             shown = repr(key) if isinstance(key, str | bytes | int | float | None) else f"<{type(key).__name__}>"
             yield key, f".<key {shown}>"
             yield value, f"[{shown}]"
+    elif isinstance(owner, Bulk):
+        yield from owner.held()
+    elif type(owner) is Holder:
+        yield owner.value, ""
     elif isinstance(owner, list | tuple | deque):
         for index, value in enumerate(owner):
             yield value, f"[{index}]"

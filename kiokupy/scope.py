@@ -15,6 +15,7 @@ from kiokupy.errors import DuplicateId, NotFound, ScopeClosed, StoreReadOnly, Un
 from kiokupy.indexes import Index
 from kiokupy.live import LiveObjects
 from kiokupy.lookups import Lookups
+from kiokupy.membership import Membership
 from kiokupy.typemap import TypeMap
 from kiokupy.upkeep import Upkeep
 
@@ -62,6 +63,7 @@ class Scope(Lookups):
         self._upkeep = Upkeep(unit, indexes)
         tracks = track and not readonly
         self._changes = Changes(unit, self._live, self._upkeep, tracks=tracks, check_writable=self._check_writable)
+        self._live.host = Membership(unit, typemap, self._live, self._changes)
         self._open = True
 
     def store(self, obj: object, *, id: str | None = None, root: bool = True) -> str:

@@ -13,11 +13,12 @@ import uuid
 import zoneinfo
 from array import array
 
-from kiokupy.rules import Rule, intrinsic
+from kiokupy.holder import Holder
+from kiokupy.rules import Rule, first_class, intrinsic
 
 
 def _rules() -> list[Rule]:
-    """Return the rules of the plain data types: they are values, and live inside their holder."""
+    """Return the rules of the plain data types: they are values, and live inside their holder; and of our own."""
     by_protocol: list[type] = [
         datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone,
         decimal.Decimal, fractions.Fraction, uuid.UUID,
@@ -36,6 +37,7 @@ def _rules() -> list[Rule]:
         rules.append(intrinsic(path, collapse=str, expand=path))
     rules.append(intrinsic(zoneinfo.ZoneInfo, collapse=lambda zone: zone.key, expand=zoneinfo.ZoneInfo))
     rules.append(intrinsic(array, collapse=lambda a: (a.typecode, a.tolist()), expand=lambda data: array(*data)))
+    rules.append(first_class(Holder))
     return rules
 
 

@@ -17,7 +17,7 @@ from persistent import Persistent
 from kiokupy import standard
 from kiokupy.broken import Broken, class_for
 from kiokupy.errors import NotLoadable, TargetError
-from kiokupy.rules import Rule, default_rule, name_of
+from kiokupy.rules import Keep, Rule, default_rule, name_of
 
 #: What :class:`TypeMap` takes: a class, a rule, or the name of a module whose classes are all meant.
 Allowed = type | Rule | str
@@ -74,6 +74,11 @@ class TypeMap:
         except KeyError:
             rule = self._derived[cls] = self._derive(cls)
             return rule
+
+    def refers_to(self, cls: type) -> bool:
+        """Tell whether objects of a class are referred to, not written inside their holder; or refused."""
+        rule = self.rule_for(cls)
+        return rule is None or rule.keep is Keep.FIRST_CLASS
 
     def find(self, module: str, qualname: str) -> Any:
         """Return the class a record names. Nothing is imported that the map does not name.
@@ -150,12 +155,12 @@ def _is_container_record(cls: type) -> bool:
 
 
 def is_container_module(module: str) -> bool:
-    """Tell whether a module is one of ZODB's, whose containers are data types like a dict.
+    """Tell whether a module is one of ZODB's or our own whose containers are data types like a dict.
 
     The tests that are installed with them are code that nobody asked to run.
     """
     package, *rest = module.split(".")
-    return package in _CONTAINER_PACKAGES and "tests" not in rest
+    return (package in _CONTAINER_PACKAGES and "tests" not in rest) or _inside(module, _COLLECTIONS)
 
 
 def _inside(module: str, prefix: str) -> bool:
@@ -164,3 +169,4 @@ def _inside(module: str, prefix: str) -> bool:
 
 #: ZODB's own containers: each object of theirs is a record, and they are data types like a dict.
 _CONTAINER_PACKAGES = frozenset({"BTrees", "persistent"})
+_COLLECTIONS = "kiokupy.collections"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from kiokupy.changes import Changes
 from kiokupy.database import Unit
 from kiokupy.live import LiveObjects
+
+T = TypeVar("T")
 
 _FIRST_BLOCK, _BLOCK = 8, 500
 _MANY = 10 * _BLOCK
@@ -58,6 +60,15 @@ class Walk:
                     yield self._live.peek(key)
         self._part(arrived)
         self._unit.connection.cacheGC()  # ZODB keeps all it loaded until the transaction ends, unless it is asked
+
+    def members(self, blocks: Iterable[Iterable[T]], meet: Callable[[T], Any]) -> Iterator[Any]:
+        """Yield what ``meet`` makes of each item of a collection."""
+        for block in blocks:
+            with self._live.watching() as arrived:
+                for item in block:
+                    yield meet(item)
+            self._part(arrived)
+            self._unit.connection.cacheGC()
 
     def _part(self, arrived: set[str]) -> None:
         collect = len(self._left) + len(arrived) > self._limit

@@ -108,6 +108,18 @@ def test_an_abort_after_a_savepoint_takes_all_of_it_back(directory):
     assert directory.get("new").name == "new"
 
 
+def test_a_new_object_survives_a_rollback_and_an_abort_after_it(memory):
+    with memory.new_scope() as scope:
+        person = Person("Ada")
+        scope.store(person, id="x")
+        scope.savepoint().rollback()
+        scope.abort()
+
+        assert person.name == "Ada"
+        scope.store(person, id="x")
+    assert memory.get("x").name == "Ada"
+
+
 def test_what_was_deleted_before_a_savepoint_stays_deleted_after_a_rollback(memory):
     with memory.new_scope() as scope:
         friend = Person("friend")

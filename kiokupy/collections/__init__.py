@@ -1,0 +1,1 @@
+"""Collections: sets, maps and lists too big to be loaded whole, for use inside plain objects."""

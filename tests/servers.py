@@ -1,4 +1,4 @@
-"""The servers that tests talk to: a database of PostgreSQL for each test, a ZEO server for each test or process."""
+"""The servers that tests talk to: each test has an empty database of PostgreSQL, or an empty store of a ZEO server."""
 
 import contextlib
 import functools
@@ -6,9 +6,11 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from contextlib import closing
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
@@ -45,6 +47,9 @@ def administer(statement):
             cursor.execute(statement)
 
 
+#: What ends with this run of the tests.
+_session = contextlib.ExitStack()
+
 #: The URLs of databases that this run made and that no test uses.
 _spare: list[str] = []
 
@@ -73,8 +78,9 @@ def _create_database():
     return urlunsplit(urlsplit(POSTGRESQL)._replace(path=f"/{name}"))
 
 
-def drop_databases():
-    """Drop what was made; to be called when no test uses it any more."""
+def stop():
+    """Stop and drop what this run started and made."""
+    _session.close()
     while _spare:
         administer(f'DROP DATABASE "{urlsplit(_spare.pop()).path[1:]}" WITH (FORCE)')
 
@@ -115,13 +121,22 @@ def running(command, port, **environment):
         process.communicate()
 
 
+_ZEO_STORES = 100
+#: The URLs of empty stores of running ZEO servers that no test has used.
+_fresh: list[str] = []
+
+
 @contextlib.contextmanager
-def new_zeo(folder):
-    """Run a ZEO server on a new FileStorage, and give its URL."""
-    port = free_port()
-    command = [sys.executable, "-m", "ZEO.runzeo", "-a", f"127.0.0.1:{port}", "-f", str(folder / "zeo.fs")]
-    with running(command, port):
-        yield f"zeo://127.0.0.1:{port}"
+def new_zeo():
+    """Give the URL of an empty store of a ZEO server; a server is started for every hundred."""
+    if not _fresh:
+        folder, port = _session.enter_context(tempfile.TemporaryDirectory()), free_port()
+        stores = [f"<filestorage {name}>\npath {folder}/{name}.fs\n</filestorage>" for name in range(_ZEO_STORES)]
+        config = Path(folder, "zeo.conf")
+        config.write_text("\n".join([f"<zeo>\naddress 127.0.0.1:{port}\n</zeo>", *stores]))
+        _session.enter_context(running([sys.executable, "-m", "ZEO.runzeo", "-C", str(config)], port))
+        _fresh.extend(f"zeo://127.0.0.1:{port}/{name}" for name in range(_ZEO_STORES))
+    yield _fresh.pop()
 
 
 if __name__ == "__main__":  # for scripts/test: without the server its branches cannot be covered

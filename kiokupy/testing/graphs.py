@@ -16,7 +16,7 @@ def _family(size: int) -> list[Person]:
     people = [Employee(str(number)) if number % 3 else Person(str(number)) for number in range(size)]
     for number, person in enumerate(people):
         person.friends = [people[number - 1], people[(number + 1) % size]]
-        person.__dict__["badge"] = Badge(number, person)
+        person.badge = Badge(number, person)
     return people
 
 
@@ -24,14 +24,14 @@ class Graphs:
     """Tests of objects that refer to each other."""
 
     def test_a_small_graph_comes_back_with_its_classes(self, directory: Directory) -> None:
-        directory.store(Person("joe", friend=Employee("oscar", badge=Badge(7))), id="joe")
+        directory.store(Person("joe", friend=Employee("oscar", friend=Badge(7))), id="joe")
         with directory.new_scope() as scope:
             joe = scope.get("joe")
             assert joe.name == "joe"
             assert type(joe) is Person
             assert joe.friend.name == "oscar"
             assert type(joe.friend) is Employee
-            assert joe.friend.badge.number == 7
+            assert joe.friend.friend.number == 7
             assert scope.id_to_object("joe") is joe
             assert scope.object_to_id(joe) == "joe"
             assert scope.get(str(scope.object_to_id(joe.friend))) is joe.friend
@@ -81,11 +81,11 @@ class Graphs:
             with directory.new_scope() as scope:
                 for person in walk(scope):
                     person.name = round
-                    person.__dict__["badge"].number += 1
+                    person.badge.number += 1
             with directory.new_scope() as scope:
                 assert {person.name for person in walk(scope)} == {round}
         with directory.new_scope() as scope:
-            assert [person.__dict__["badge"].number for person in walk(scope)] == list(range(3, 25))
+            assert [person.badge.number for person in walk(scope)] == list(range(3, 25))
 
     def test_an_object_reached_in_two_ways_is_one_object(self, directory: Directory) -> None:
         shared = Person("shared")

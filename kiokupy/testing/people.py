@@ -15,6 +15,7 @@ class Person:
     name: str
     friend: Any
     friends: list[Person]
+    badge: Badge
 
     def __init__(self, name: str, **attributes: Any) -> None:
         self.name = name

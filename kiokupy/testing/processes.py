@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import random
 from concurrent.futures import ProcessPoolExecutor
@@ -23,18 +24,17 @@ def move_money(target: Any, seed: int) -> int:
         for number in range(_MOVES):
             giver, taker = source.sample(range(_ACCOUNTS), 2)
             amount = source.randrange(1, 10)
-            directory.txn_do(lambda scope, do=(giver, taker, amount): _move(scope, *do), retries=200)
-            name = f"{seed} {number}"
-            directory.txn_do(lambda scope, name=name: scope.store(Person(name), id=name), retries=200)
+            directory.txn_do(functools.partial(_move, f"{seed} {number}", giver, taker, amount), retries=200)
             moved += amount
     return moved
 
 
-def _move(scope: Scope, giver: int, taker: int, amount: int) -> None:
+def _move(name: str, giver: int, taker: int, amount: int, scope: Scope) -> None:
     source, sink = scope.get(str(giver)), scope.get(str(taker))
     source.balance -= amount
     sink.balance += amount
     scope.get("moved").balance += amount
+    scope.store(Person(name), id=name)
 
 
 class Processes:

@@ -55,7 +55,9 @@ class Promises:
         """A database of ZODB on the store, with a few records."""
         database = open_database()
         with _opened(database) as (manager, root):
-            root.update({name: PersistentMapping(value="old") for name in "ABC"}, tree=OOBTree({"a": 1, "b": 1, "c": 1}))
+            root.update(
+                {name: PersistentMapping(value="old") for name in "ABC"}, tree=OOBTree({"a": 1, "b": 1, "c": 1})
+            )
             manager.commit()
         return database
 

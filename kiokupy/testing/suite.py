@@ -25,14 +25,12 @@ from kiokupy.testing.transactions import Transactions
 from kiokupy.testing.values import Values
 
 
-class BackendSuite(
-    Opening, Values, Graphs, Lookups, Roots, Transactions, Conflicts, Processes, Promises
-):
+class BackendSuite(Opening, Values, Graphs, Lookups, Roots, Transactions, Conflicts, Processes, Promises):
     """What a backend must pass; see :mod:`kiokupy.testing`.
 
-    A subclass has a fixture ``target``: what :func:`kiokupy.connect` takes for a store that is not there yet, another one
-    in each test. With ``SHARED`` it goes to other processes too, so it can be pickled, and its backend is found by its
-    entry point there.
+    A subclass has a fixture ``target``: what :func:`kiokupy.connect` takes for a store that is not there yet, another
+    one in each test. With ``SHARED`` it is pickled and goes to other processes, where the backend is found by its entry
+    point.
     """
 
     #: What the backend can do.

@@ -21,7 +21,23 @@ from kiokupy.testing.people import Person, Place, Role, Tags
 _EVERY_BYTE = bytes(range(256))
 
 #: Text that encodings, collations and terminators of SQL databases get wrong.
-_TEXTS = ["", "\0", "a\0b", "é", "e\u0301", "ß", "ſ", "İ", "日本語", "\U0001f600", "\u202e", "\ufeff", "\ud7ff", " ", "'\"\\%_"]
+_TEXTS = [
+    "",
+    "\0",
+    "a\0b",
+    "é",
+    "e\u0301",
+    "ß",
+    "\u017f",
+    "İ",
+    "日本語",
+    "\U0001f600",
+    "\u202e",
+    "\ufeff",
+    "\ud7ff",
+    " ",
+    "'\"\\%_",
+]
 
 _VALUES: dict[str, Any] = {
     "none": None,

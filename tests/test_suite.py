@@ -58,6 +58,6 @@ class TestZEO(BackendSuite):
     capabilities = (Capability.LASTING, Capability.SHARED, Capability.READONLY, Capability.HISTORY)
 
     @pytest.fixture
-    def target(self, tmp_path):
-        with servers.new_zeo(tmp_path) as url:
+    def target(self):
+        with servers.new_zeo() as url:
             yield url

@@ -24,6 +24,9 @@ class Place:
         return kiokupy.connect(self.target, **{**self.options, **options})
 
 
+#: The toy is another project: a test installs it and runs its tests in a process of its own.
+collect_ignore = ["toy_backend"]
+
 KINDS = ["Hash", "File", "SQLite", "SQLite-history", "PostgreSQL", "PostgreSQL-history", "ZEO"]
 
 

@@ -156,7 +156,7 @@ class Invalidated:
     def invalidate(self, *about):
         pass
 
-    invalidateCache = invalidate
+    invalidateCache = invalidate  # noqa: N815  # a database's method
 
     def transform_record_data(self, data):
         return data

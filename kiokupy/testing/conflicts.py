@@ -92,7 +92,9 @@ class Conflicts:
             found.balance += 1
             attempts.append(found)
             if len(attempts) < 3:
-                directory.txn_do(lambda other: setattr(other.get("x"), "balance", 10 * len(attempts)))
+                theirs = directory.get("x")
+                theirs.balance += 10
+                directory.store(theirs)
             return "done"
 
         assert directory.txn_do(work) == "done"

@@ -23,9 +23,10 @@ from kiokupy.testing.promises import Promises
 from kiokupy.testing.roots import Roots
 from kiokupy.testing.transactions import Transactions
 from kiokupy.testing.values import Values
+from kiokupy.testing.walks import Walks
 
 
-class BackendSuite(Opening, Values, Graphs, Lookups, Roots, Transactions, Conflicts, Processes, Promises):
+class BackendSuite(Opening, Values, Graphs, Lookups, Roots, Walks, Transactions, Conflicts, Processes, Promises):
     """What a backend must pass; see :mod:`kiokupy.testing`.
 
     A subclass has a fixture ``target``: what :func:`kiokupy.connect` takes for a store that is not there yet, another

@@ -117,20 +117,59 @@ class Transactions:
         assert not directory.is_root(person)
         assert set(directory.lookup_many(key for key in "xyz")) == {"x", "y"}
 
-    def test_a_transaction_within_a_transaction_is_on_its_own(self, directory: Directory) -> None:
-        directory.store(Account(0), id="outer")
+    def test_a_nested_transaction_that_fails_is_undone_and_the_outer_one_goes_on(self, directory: Directory) -> None:
+        directory.store(Account(1), id="x")
+        directory.store(Account(2), id="y")
 
-        def inner(scope: Scope) -> int:
-            scope.store(Account(1), id="inner")
-            return int(scope.get("outer").balance)
+        def inner(scope: Scope) -> None:
+            assert scope.get("x").balance == 10  # as the outer one left it
+            scope.get("x").balance = 100
+            scope.delete("y")
+            scope.store(Account(3), id="z")
+            assert scope.lookup("y") is None
+            raise ZeroDivisionError
 
-        def outer(scope: Scope) -> int:
-            scope.get("outer").balance = 7
-            return directory.txn_do(inner)
+        def outer(scope: Scope) -> None:
+            scope.get("x").balance = 10
+            with pytest.raises(ZeroDivisionError):
+                directory.txn_do(inner)
+            assert scope.get("x").balance == 10
+            assert scope.get("y").balance == 2
+            assert not scope.exists("z")
+            directory.txn_do(lambda same: same.store(Account(4), id="new"))
 
-        assert directory.txn_do(outer) == 0
-        assert directory.get("outer").balance == 7
-        assert directory.get("inner").balance == 1
+        directory.txn_do(outer)
+        found = directory.lookup_many(["x", "y", "z", "new"])
+        assert {id: account.balance for id, account in found.items()} == {"x": 10, "y": 2, "new": 4}
+
+    def test_a_savepoint_takes_back_what_came_after_it_and_nothing_else(self, directory: Directory) -> None:
+        directory.store(Person("a"), id="x")
+        with directory.new_scope() as scope:
+            found = scope.get("x")
+            found.name = "before"
+            point = scope.savepoint()
+            for _ in range(2):
+                found.name = "after"
+                scope.store(Person("b"), id="y")
+                scope.update(found)
+                point.rollback()
+                assert found.name == "before"
+                assert not scope.exists("y")
+        assert directory.get("x").name == "before"
+        assert not directory.exists("y")
+
+    def test_a_refresh_shows_what_others_wrote_once_the_transaction_may_see_it(self, directory: Directory) -> None:
+        directory.store(Person("a"), id="x")
+        held = directory.get("x")
+        with directory.new_scope() as scope:
+            found = scope.get("x")
+            found.name = "mine"
+            scope.refresh(found)
+            assert found.name == "a"
+        directory.txn_do(lambda scope: setattr(scope.get("x"), "name", "theirs"))
+        assert held.name == "a"
+        directory.refresh(held)
+        assert held.name == "theirs"
 
     def test_a_thousand_objects_in_one_transaction_and_out_again(self, directory: Directory) -> None:
         ids = [str(number) for number in range(1_024)]

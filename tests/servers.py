@@ -75,6 +75,7 @@ def new_postgresql():
 def _create_database():
     name = f"kiokupy_test_{uuid.uuid4().hex}"
     administer(f'CREATE DATABASE "{name}"')
+    administer(f'ALTER DATABASE "{name}" SET synchronous_commit = off')  # no test takes the power from the server
     return urlunsplit(urlsplit(POSTGRESQL)._replace(path=f"/{name}"))
 
 

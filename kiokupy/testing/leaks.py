@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,7 +46,6 @@ def watched() -> Iterator[Watch]:
         yield watch
     finally:
         left = watch.close()
-    gc.collect()
     left += [f"the thread {thread.name!r} runs" for thread in set(threading.enumerate()) - threads_before]
     assert left == [], "the test left something behind"
     assert ghosts.waiting() <= ghosts_before, "the test left unloaded objects behind"

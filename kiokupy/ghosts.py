@@ -154,6 +154,11 @@ def unregister(ghost: object) -> None:
     _waiting.pop(id(ghost), None)
 
 
+def waiting() -> int:
+    """Return how many ghosts are registered, in all scopes; none is when every scope has ended."""
+    return len(_waiting)
+
+
 def load(ghost: object) -> None:
     """Load a ghost now; an object that is none is left alone.
 

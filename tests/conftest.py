@@ -24,6 +24,9 @@ class Place:
         return kiokupy.connect(self.target, **{**self.options, **options})
 
 
+#: The toy is another project: a test installs it and runs its tests in a process of its own.
+collect_ignore = ["toy_backend"]
+
 KINDS = ["Hash", "File", "SQLite", "SQLite-history", "PostgreSQL", "PostgreSQL-history", "ZEO"]
 
 
@@ -34,7 +37,7 @@ def new_place(kind, folder):
     elif kind == "File":
         yield Place(kind, "File", {"path": folder / "store.fs"})
     elif kind == "ZEO":
-        with servers.new_zeo(folder) as url:
+        with servers.new_zeo() as url:
             yield Place(kind, url)
     else:
         history = {"keep_history": kind.endswith("-history")}
@@ -62,6 +65,10 @@ def lasting_place(request, tmp_path):
 @pytest.fixture
 def file_place(tmp_path):
     return Place("File", "File", {"path": tmp_path / "store.fs"})
+
+
+def pytest_sessionfinish():
+    servers.stop()
 
 
 def pytest_terminal_summary(terminalreporter):

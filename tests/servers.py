@@ -1,4 +1,4 @@
-"""The servers that tests talk to: a database of PostgreSQL for each test, a ZEO server for each test or process."""
+"""The servers that tests talk to: each test has an empty database of PostgreSQL, or an empty store of a ZEO server."""
 
 import contextlib
 import functools
@@ -6,9 +6,11 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from contextlib import closing
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
@@ -45,16 +47,43 @@ def administer(statement):
             cursor.execute(statement)
 
 
+#: What ends with this run of the tests.
+_session = contextlib.ExitStack()
+
+#: The URLs of databases that this run made and that no test uses.
+_spare: list[str] = []
+
+
 @contextlib.contextmanager
 def new_postgresql():
-    """Give the URL of a new, empty database."""
+    """Give the URL of an empty database; it is made anew or, which takes a fifth of the time, emptied."""
     skip_without_postgresql()
+    url = _spare.pop() if _spare else _create_database()
+    try:
+        yield url
+    finally:
+        with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            cursor.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+            connection.commit()
+        _spare.append(url)
+
+
+def _create_database():
     name = f"kiokupy_test_{uuid.uuid4().hex}"
     administer(f'CREATE DATABASE "{name}"')
-    try:
-        yield urlunsplit(urlsplit(POSTGRESQL)._replace(path=f"/{name}"))
-    finally:
-        administer(f'DROP DATABASE "{name}" WITH (FORCE)')
+    administer(f'ALTER DATABASE "{name}" SET synchronous_commit = off')  # no test takes the power from the server
+    return urlunsplit(urlsplit(POSTGRESQL)._replace(path=f"/{name}"))
+
+
+def stop():
+    """Stop and drop what this run started and made."""
+    _session.close()
+    while _spare:
+        administer(f'DROP DATABASE "{urlsplit(_spare.pop()).path[1:]}" WITH (FORCE)')
 
 
 def free_port():
@@ -93,13 +122,22 @@ def running(command, port, **environment):
         process.communicate()
 
 
+_ZEO_STORES = 100
+#: The URLs of empty stores of running ZEO servers that no test has used.
+_fresh: list[str] = []
+
+
 @contextlib.contextmanager
-def new_zeo(folder):
-    """Run a ZEO server on a new FileStorage, and give its URL."""
-    port = free_port()
-    command = [sys.executable, "-m", "ZEO.runzeo", "-a", f"127.0.0.1:{port}", "-f", str(folder / "zeo.fs")]
-    with running(command, port):
-        yield f"zeo://127.0.0.1:{port}"
+def new_zeo():
+    """Give the URL of an empty store of a ZEO server; a server is started for every hundred."""
+    if not _fresh:
+        folder, port = _session.enter_context(tempfile.TemporaryDirectory()), free_port()
+        stores = [f"<filestorage {name}>\npath {folder}/{name}.fs\n</filestorage>" for name in range(_ZEO_STORES)]
+        config = Path(folder, "zeo.conf")
+        config.write_text("\n".join([f"<zeo>\naddress 127.0.0.1:{port}\n</zeo>", *stores]))
+        _session.enter_context(running([sys.executable, "-m", "ZEO.runzeo", "-C", str(config)], port))
+        _fresh.extend(f"zeo://127.0.0.1:{port}/{name}" for name in range(_ZEO_STORES))
+    yield _fresh.pop()
 
 
 if __name__ == "__main__":  # for scripts/test: without the server its branches cannot be covered

@@ -39,7 +39,7 @@ LAYERS = [
     ],
     ["directory", "opening"],
     ["maintenance", "maintenance.", "sessions", "sessions."],
-    ["web", "web.", "cli", "cli."],
+    ["web", "web.", "cli", "cli.", "testing", "testing."],
     [""],
 ]
 FORBIDDEN = {"utils", "util", "helpers", "common", "base", "misc", "core"}

@@ -57,13 +57,6 @@ def listing(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-def test_a_stored_object_is_there_when_the_store_is_opened_again(lasting_place):
-    with lasting_place.connect() as directory:
-        directory.store({"a": [1, 2]}, id="x")
-    with lasting_place.connect(create=0) as directory:
-        assert directory.lookup("x") == {"a": [1, 2]}
-
-
 def test_each_hash_store_is_a_new_one():
     with kiokupy.connect("Hash") as one, kiokupy.connect("Hash") as two:
         one.store({}, id="x")
@@ -288,17 +281,6 @@ def test_a_server_that_is_down_is_unreachable(target):
         kiokupy.connect(target.format(servers.free_port()))
 
     assert caught.value.__cause__ is not None
-
-
-def test_a_store_that_a_newer_kiokupy_wrote_is_refused(lasting_place):
-    with lasting_place.connect() as directory, directory.new_unit() as unit:
-        unit.root["format"] = 99
-        unit.commit()
-
-    with pytest.raises(StoreTooNew) as caught:
-        lasting_place.connect()
-
-    assert (caught.value.found, caught.value.supported) == (99, 1)
 
 
 def test_a_store_is_closed_when_it_cannot_be_opened(file_place):

@@ -1,7 +1,7 @@
 """A directory: its one-shot verbs, transactions with retries, and what connect() is given."""
 
 import pytest
-from graph_classes import CLASSES, Person, Thing
+from graph_classes import Person, Thing
 from graph_stores import CountingStorage, directory_in, directory_on
 from persistent.mapping import PersistentMapping
 from transaction.interfaces import TransientError
@@ -13,7 +13,6 @@ from ZODB.utils import z64
 from kiokupy.errors import (
     ConflictError,
     DuplicateId,
-    NotFound,
     NotStorable,
     StoreError,
     StoreNotFound,
@@ -28,39 +27,9 @@ from kiokupy.typemap import TypeMap
 
 
 @pytest.fixture
-def directory(place):
-    with place.connect(allow_classes=CLASSES) as directory:
-        yield directory
-
-
-@pytest.fixture
 def memory():
     with directory_on(CountingStorage()) as directory:
         yield directory
-
-
-def test_each_verb_is_a_transaction_of_its_own(directory):
-    person = Person("a", friend=Person("b"))
-    assert directory.store(person, id="x") == "x"
-    assert directory.insert(Person("c"), id="y", root=False) == "y"
-    assert directory.exists("x")
-    assert directory.is_root("x")
-    assert not directory.is_root("y")
-    directory.set_root("y")
-    directory.unset_root("x")
-    assert directory.is_root("y")
-    assert not directory.is_root(person)
-    found = directory.get("x")
-    found.name = "A"
-    directory.update(found)
-    assert directory.lookup("x").name == "A"
-    assert set(directory.lookup_many(key for key in ("x", "y", "z"))) == {"x", "y"}
-    assert directory.lookup("z", 7) == 7
-    directory.delete("x", directory.get("y"))
-    assert not directory.exists("x")
-    for verb in (directory.get, directory.delete, directory.is_root):
-        with pytest.raises(NotFound):
-            verb("x")
 
 
 def test_what_a_verb_returns_is_loaded_whole(memory):
@@ -92,29 +61,6 @@ def test_a_stale_object_conflicts_at_once(memory):
     memory.store(one)
     with pytest.raises(ConflictError):
         memory.store(other)
-
-
-def test_txn_do_gives_what_the_work_returned_and_commits(directory):
-    assert directory.txn_do(lambda scope: scope.store(Person("a"), id="x")) == "x"
-    assert directory.txn_do(lambda scope: scope.get("x").name) == "a"
-
-
-def test_txn_do_tries_again_after_a_conflict(directory):
-    directory.store(Person("a", count=0), id="x")
-    attempts = []
-
-    def work(scope):
-        found = scope.get("x")
-        found.count += 1
-        attempts.append(scope)
-        if len(attempts) < 3:
-            other = directory.get("x")
-            other.count += 10
-            directory.store(other)
-
-    directory.txn_do(work)
-    assert len(attempts) == 3
-    assert directory.get("x").count == 21
 
 
 def test_txn_do_stores_a_new_object_though_attempts_failed(memory):
@@ -165,13 +111,6 @@ def test_txn_do_raises_any_other_error_at_once(memory):
 def test_txn_do_can_be_readonly(memory):
     with pytest.raises(StoreReadOnly):
         memory.txn_do(lambda scope: scope.store(Person("a")), readonly=True)
-
-
-def test_a_lasting_store_is_there_for_the_next_directory(lasting_place):
-    with lasting_place.connect(allow_classes=CLASSES) as directory:
-        directory.store(PersistentMapping(p=Person("a", friend=Person("b"))), id="x")
-    with lasting_place.connect(allow_classes=CLASSES, create=False) as directory:
-        assert directory.get("x")["p"].friend.name == "b"
 
 
 def test_connect_takes_classes_and_a_type_map():

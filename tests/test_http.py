@@ -113,7 +113,7 @@ def test_requests_at_the_same_time_lose_nothing(file_target, browser):
 
 @pytest.mark.parametrize("kind", ["PostgreSQL", "ZEO"])
 def test_two_processes_share_the_sessions_of_one_server(kind, tmp_path, browser):
-    new_server = servers.new_postgresql() if kind == "PostgreSQL" else servers.new_zeo(tmp_path)
+    new_server = servers.new_postgresql() if kind == "PostgreSQL" else servers.new_zeo()
     with new_server as target, serving(target) as (one, _), serving(target) as (two, other):
         for number in range(1, 9):
             assert browser.get(f"{(one, two)[number % 2]}/count").text.startswith(f"{number} ")

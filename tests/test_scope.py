@@ -1,6 +1,4 @@
-"""A scope's verbs, on every storage: what they do, and the error that each raises."""
-
-import threading
+"""A scope's verbs: what they do, and the error that each raises. What depends on the backend is in kiokupy.testing."""
 
 import pytest
 from graph_classes import (
@@ -13,7 +11,6 @@ from graph_classes import (
     Ordered,
     OwnNew,
     Person,
-    Point,
     PrivateSlots,
     Reduced,
     Ring,
@@ -44,12 +41,6 @@ MONEY = first_class(Money, collapse=Money.collapse, expand=Money.expand)
 
 
 @pytest.fixture
-def directory(place):
-    with place.connect(allow_classes=[*CLASSES, MONEY]) as directory:
-        yield directory
-
-
-@pytest.fixture
 def memory():
     with directory_on(CountingStorage(), [*CLASSES, MONEY]) as directory:
         yield directory
@@ -57,128 +48,6 @@ def memory():
 
 def count(scope):
     return len(scope._live.entries)
-
-
-# On every storage
-
-
-def test_what_was_committed_is_there_in_the_next_scope(directory):
-    with directory.new_scope() as scope:
-        assert scope.store(Person("a", friend=Slotted("b")), id="x") == "x"
-    with directory.new_scope() as scope:
-        assert scope.get("x").friend.name == "b"
-
-
-def test_what_was_not_committed_is_gone(directory):
-    with pytest.raises(ZeroDivisionError), directory.new_scope() as scope:  # noqa: PT012  # what follows is the point
-        scope.store(Person("a"), id="x")
-        raise ZeroDivisionError
-    scope = directory.new_scope()
-    scope.store(Person("a"), id="x")
-    scope.close()
-    assert not directory.exists("x")
-
-
-def test_two_writers_of_one_object_conflict(directory):
-    directory.store(Person("a"), id="x")
-    one, other = directory.new_scope(), directory.new_scope()
-    one.get("x").name = "one"
-    other.get("x").name = "other"
-    one.commit()
-    with pytest.raises(ConflictError):
-        other.commit()
-    assert other.get("x").name == "one"
-    one.close()
-    other.close()
-    assert directory.get("x").name == "one"
-
-
-def test_two_writers_of_different_objects_do_not_conflict(directory):
-    directory.store([Person("a"), Person("b")], id="x")
-    with directory.new_scope() as one, directory.new_scope() as other:
-        one.get("x")[0].name = "A"
-        other.get("x")[1].name = "B"
-    assert [person.name for person in directory.get("x")] == ["A", "B"]
-
-
-def test_two_inserts_of_one_id_conflict_and_the_second_is_not_written(directory):
-    one, other = directory.new_scope(), directory.new_scope()
-    one.store(Person("one"), id="x")
-    other.store(Person("other"), id="x")
-    one.commit()
-    with pytest.raises(ConflictError):
-        other.commit()
-    with pytest.raises(DuplicateId):
-        other.store(Person("other"), id="x")
-    one.close()
-    other.close()
-    assert directory.get("x").name == "one"
-
-
-def test_two_inserts_of_different_ids_do_not_conflict(directory):
-    with directory.new_scope() as one, directory.new_scope() as other:
-        one.store(Person("one"), id="a")
-        other.store(Person("other"), id="b")
-    assert set(directory.lookup_many(["a", "b"])) == {"a", "b"}
-
-
-def test_a_scope_sees_one_moment_until_it_commits_or_aborts(directory):
-    directory.store(Person("a"), id="x")
-    with directory.new_scope() as scope:
-        found = scope.get("x")
-        with directory.new_scope() as other:
-            other.get("x").name = "b"
-            other.store(Person("new"), id="y")
-        assert found.name == "a"
-        assert scope.lookup("y") is None
-        scope.abort()
-        assert found.name == "b"
-        assert scope.get("x") is found
-        assert scope.exists("y")
-
-
-def test_eight_threads_that_count_with_txn_do_lose_no_increment(directory):
-    directory.store(Point(0, 0), id="counter")
-
-    def increment(scope):
-        scope.get("counter").x += 1
-
-    def work():
-        for _ in range(5):
-            directory.txn_do(increment, retries=100)
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert directory.get("counter").x == 40
-
-
-def test_a_deleted_object_is_gone_and_its_referrer_keeps_the_id(directory):
-    with directory.new_scope() as scope:
-        friend = Person("b")
-        scope.store(Person("a", friend=friend), id="x")
-        key = scope.object_to_id(friend)
-    directory.delete(key)
-    with (
-        directory.new_scope() as scope,
-        pytest.raises(BrokenReference, match=rf"'x' refers at person\.friend to '{key}'"),
-    ):
-        scope.get("x").friend.name  # noqa: B018
-    directory.store(Person("again"), id=key)
-    assert directory.get("x").friend.name == "again"
-
-
-def test_many_objects_in_many_transactions(directory):
-    with directory.new_scope() as scope:
-        for number in range(150):
-            scope.store(Person(str(number)), id=str(number))
-            if number % 5 == 0:
-                scope.commit()
-    with directory.new_scope() as scope:
-        scope.delete(*(str(number) for number in range(0, 150, 2)))
-    assert len(directory.lookup_many(map(str, range(150)))) == 75
 
 
 # Ids

@@ -32,10 +32,10 @@ def memory(storage):
 # Savepoints
 
 
-def test_a_rollback_takes_back_what_was_done_since_the_savepoint_and_nothing_else(directory):
-    directory.store(Person("stored", items=[]), id="stored")
-    directory.store(Person("doomed"), id="doomed")
-    with directory.new_scope() as scope:
+def test_a_rollback_takes_back_what_was_done_since_the_savepoint_and_nothing_else(memory):
+    memory.store(Person("stored", items=[]), id="stored")
+    memory.store(Person("doomed"), id="doomed")
+    with memory.new_scope() as scope:
         stored, early, late = scope.get("stored"), Person("early"), Person("late")
         stored.name = "before"
         scope.store(early, id="early")
@@ -52,9 +52,9 @@ def test_a_rollback_takes_back_what_was_done_since_the_savepoint_and_nothing_els
         assert scope.object_to_id(late) is None
         assert scope.get("doomed").name == "doomed"
         assert scope.store(late, id="late2") == "late2"
-    assert (directory.get("stored").name, directory.get("early").name) == ("before", "early")
-    assert not directory.exists("late")
-    assert directory.get("late2").name == "late"
+    assert (memory.get("stored").name, memory.get("early").name) == ("before", "early")
+    assert not memory.exists("late")
+    assert memory.get("late2").name == "late"
 
 
 def test_a_savepoint_can_be_rolled_back_to_again_and_again(directory):
@@ -192,8 +192,8 @@ def test_a_savepoint_of_what_cannot_be_stored_fails_and_leaves_the_scope_as_it_w
 # Nested transactions
 
 
-def test_a_nested_transaction_that_fails_is_undone_and_the_outer_one_goes_on(directory):
-    directory.store(Person("a"), id="x")
+def test_a_nested_transaction_that_fails_is_undone_and_the_outer_one_goes_on(memory):
+    memory.store(Person("a"), id="x")
 
     def inner(scope):
         scope.get("x").name = "inner"
@@ -203,19 +203,19 @@ def test_a_nested_transaction_that_fails_is_undone_and_the_outer_one_goes_on(dir
     def outer(scope):
         found = scope.get("x")
         found.friend = "outer"
-        for nested in (scope.txn_do, directory.txn_do):
+        for nested in (scope.txn_do, memory.txn_do):
             with pytest.raises(ZeroDivisionError):
                 nested(inner)
             assert (found.name, found.friend) == ("a", "outer")
             assert not scope.exists("y")
-        assert directory.txn_do(lambda same: same is scope)
-        directory.txn_do(lambda same: same.store(Person("z"), id="z"))
+        assert memory.txn_do(lambda same: same is scope)
+        memory.txn_do(lambda same: same.store(Person("z"), id="z"))
         return found.name
 
-    assert directory.txn_do(outer) == "a"
-    assert directory.get("x").friend == "outer"
-    assert directory.get("z").name == "z"
-    assert not directory.exists("y")
+    assert memory.txn_do(outer) == "a"
+    assert memory.get("x").friend == "outer"
+    assert memory.get("z").name == "z"
+    assert not memory.exists("y")
 
 
 def test_a_conflict_in_a_nested_transaction_is_the_outer_ones_to_retry(memory):
@@ -300,9 +300,9 @@ def test_deep_update_of_what_reaches_something_unknown_is_refused(memory):
             memory.deep_update(unknown)
 
 
-def test_refresh_drops_what_was_changed_and_not_written(directory):
-    directory.store(Person("a", friend=Reduced("b")), id="x")
-    with directory.new_scope() as scope:
+def test_refresh_drops_what_was_changed_and_not_written(memory):
+    memory.store(Person("a", friend=Reduced("b")), id="x")
+    with memory.new_scope() as scope:
         found = scope.get("x")
         friend = found.friend
         found.name, friend.name = "changed", "changed"
@@ -340,27 +340,27 @@ def test_what_cannot_be_refreshed_is_refused(memory):
         memory.refresh("x")
 
 
-def test_an_object_that_is_held_past_its_scope_is_refreshed_by_the_directory(directory):
-    directory.store(Person("a", friend=Person("b")), id="x")
-    held = directory.get("x")
-    directory.txn_do(lambda scope: setattr(scope.get("x"), "name", "changed"))
+def test_an_object_that_is_held_past_its_scope_is_refreshed_by_the_directory(memory):
+    memory.store(Person("a", friend=Person("b")), id="x")
+    held = memory.get("x")
+    memory.txn_do(lambda scope: setattr(scope.get("x"), "name", "changed"))
     held.name = "stale"
-    directory.refresh(held)
+    memory.refresh(held)
     assert (held.name, held.friend.name) == ("changed", "b")
     held.name = "mine"
-    directory.update(held)
-    assert directory.get("x").name == "mine"
+    memory.update(held)
+    assert memory.get("x").name == "mine"
 
 
 # clear
 
 
-def test_clear_deletes_every_object_and_leaves_sessions(directory):
+def test_clear_deletes_every_object_and_leaves_sessions(memory):
     from kiokupy.sessions.manager import SessionManager  # this test alone has to do with sessions
 
-    session = SessionManager(directory).create()
-    directory.store(Person("a", friend=Person("b")), id="x")
-    with directory.new_scope() as scope:
+    session = SessionManager(memory).create()
+    memory.store(Person("a", friend=Person("b")), id="x")
+    with memory.new_scope() as scope:
         found = scope.get("x")
         scope.clear()
         assert scope.lookup("x") is None
@@ -370,26 +370,26 @@ def test_clear_deletes_every_object_and_leaves_sessions(directory):
         scope.clear()
         assert scope.store(found, id="x") == "x"
         assert found.name == "a"
-    assert [obj.name for obj in directory.root_set()] == ["a"]
-    directory.clear()
-    assert list(directory.all_objects()) == []
-    assert SessionManager(directory).retrieve(session.id) is not None
+    assert [obj.name for obj in memory.root_set()] == ["a"]
+    memory.clear()
+    assert list(memory.all_objects()) == []
+    assert SessionManager(memory).retrieve(session.id) is not None
 
 
 # Walks
 
 
-def test_all_objects_come_in_the_order_of_ids_and_the_root_set_has_the_roots_only(directory):
+def test_all_objects_come_in_the_order_of_ids_and_the_root_set_has_the_roots_only(memory):
     for id in ("b", "a", "c"):
-        directory.store(Person(id, friend=Person(f"friend of {id}")), id=id)
-    directory.unset_root("c")
-    names = [obj.name for obj in directory.all_objects()]
+        memory.store(Person(id, friend=Person(f"friend of {id}")), id=id)
+    memory.unset_root("c")
+    names = [obj.name for obj in memory.all_objects()]
     assert sorted(names) == ["a", "b", "c", "friend of a", "friend of b", "friend of c"]
     assert [name for name in names if len(name) == 1] == ["a", "b", "c"]
-    assert [obj.name for obj in directory.root_set()] == ["a", "b"]
-    assert [obj.name for obj in directory.grep(lambda obj: obj.name > "a")] == ["b"]
+    assert [obj.name for obj in memory.root_set()] == ["a", "b"]
+    assert [obj.name for obj in memory.grep(lambda obj: obj.name > "a")] == ["b"]
     seen = []
-    directory.scan(lambda obj: seen.append(obj.name))
+    memory.scan(lambda obj: seen.append(obj.name))
     assert seen == ["a", "b"]
 
 

@@ -42,6 +42,7 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
             current = self._data[oid].maxKey()
             self._tdata[oid] = self.tryToResolveConflict(oid, current, serial, data)
             self._resolved.append(oid)
+        self._written += 1
 
     def tpc_begin(self, transaction: Any, tid: bytes | None = None) -> None:
         """Begin; nothing is resolved yet."""
@@ -50,7 +51,6 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
 
     def tpc_finish(self, transaction: Any, func: Callable[[bytes], Any] = lambda tid: None) -> bytes:
         """Publish the transaction; now and then old revisions go, which would otherwise fill the memory."""
-        self._written += len(self._tdata)
         tid: bytes = super().tpc_finish(transaction, func)
         if self._written > max(_FEW_RECORDS, len(self._data)):
             self._written = 0

@@ -27,9 +27,9 @@ from persistent import Persistent
 from ZODB.broken import Broken, PersistentBroken
 
 from kiokupy import entry as stored
-from kiokupy.connection import Graph
 from kiokupy.entry import Record
 from kiokupy.errors import KiokuError
+from kiokupy.graph import Graph
 from kiokupy.inert import Elements, Key, Reference, StandIn, read
 from kiokupy.rules import name_of
 from kiokupy.typemap import TypeMap, is_container_module

@@ -12,7 +12,6 @@ from kiokupy import ghosts
 from kiokupy.broken import Broken
 from kiokupy.collapse import Collapser, Found
 from kiokupy.collections.bulk import Bulk
-from kiokupy.connection import Graph
 from kiokupy.departed import Origin
 from kiokupy.entry import Record
 from kiokupy.errors import (
@@ -22,6 +21,7 @@ from kiokupy.errors import (
     ScopeClosed,
 )
 from kiokupy.expand import Expander
+from kiokupy.graph import Graph
 from kiokupy.holder import Holder
 from kiokupy.loading import Loading
 from kiokupy.reduction import reducer_for
@@ -44,7 +44,8 @@ class Host(Protocol):
 class LiveObjects(Loading):
     """Knows the objects of one scope by id, those from ended scopes too, and what the store says of them."""
 
-    host: Host
+    #: Without one the members of a collection that is walked over stay, and new ones cannot be stored.
+    host: Host | None = None
 
     def get(self, key: str) -> object | None:
         """Return the object of an id, or ``None`` if the store has no such entry."""
@@ -176,17 +177,18 @@ class LiveObjects(Loading):
 
     def walk(self, blocks: Iterable[Iterable[T]], meet: Callable[[T], Any]) -> Iterator[Any]:
         """Yield what ``meet`` makes of each item, in memory for some blocks."""
-        return self.host.walk(blocks, meet)
+        return super().walk(blocks, meet) if self.host is None else self.host.walk(blocks, meet)
 
     def take_in(self, owner: Persistent, objects: list[Any]) -> list[tuple[str, str]]:
         """Return references to objects of a collection; those without ids are stored."""
+        assert self.host is not None  # as in every scope
         self.host.store_new(objects)
         return [self.reference(owner, obj) for obj in objects]
 
     def depart(self) -> None:
         """End: objects leave with a note of their origin; ghosts can no longer load."""
         self.closed = True
-        del self.host  # which holds this
+        self.host = None  # which holds this
         for key, obj in self._objects.items():
             owner = self._objects.get(self._referrers.get(key, ""))
             if type(obj) is Holder and isinstance(owner, Bulk):

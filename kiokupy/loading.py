@@ -11,7 +11,6 @@ from kiokupy import broken, ghosts, paths
 from kiokupy import entry as stored
 from kiokupy.broken import Broken
 from kiokupy.collapse import CONTAINERS
-from kiokupy.connection import Graph
 from kiokupy.database import Unit
 from kiokupy.departed import Departed
 from kiokupy.entry import Record
@@ -21,6 +20,7 @@ from kiokupy.errors import (
     NotLoadable,
 )
 from kiokupy.expand import Expander, explained
+from kiokupy.graph import Graph
 from kiokupy.holder import Holder
 from kiokupy.identity import IdentityMap
 from kiokupy.inspection import content

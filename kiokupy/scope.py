@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from kiokupy import ids as object_ids
@@ -16,28 +17,11 @@ from kiokupy.indexes import Index
 from kiokupy.live import LiveObjects
 from kiokupy.lookups import Lookups
 from kiokupy.membership import Membership
+from kiokupy.savepoints import Savepoint
 from kiokupy.typemap import TypeMap
 from kiokupy.upkeep import Upkeep
 
 T = TypeVar("T")
-
-
-class Savepoint:
-    """A point inside a scope's transaction that it can go back to; it ends with the transaction."""
-
-    def __init__(self, scope: Scope, point: Any, mark: Mark) -> None:
-        self._scope, self._point, self._mark = scope, point, mark
-
-    def rollback(self) -> None:
-        """Take back all that was done since, in the store and in live objects; savepoints made since are over.
-
-        It can be done more than once.
-
-        :raises ScopeClosed: the transaction is over, or an earlier savepoint was rolled back to.
-        """
-        if not self._point.valid:
-            raise ScopeClosed("a savepoint, which ends with its transaction and with a rollback to an earlier one,")
-        self._scope.roll_back(self._point, self._mark)
 
 
 class Scope(Lookups):
@@ -172,10 +156,9 @@ class Scope(Lookups):
         """
         self._check_writable("savepoint()")
         self._flush()
-        return Savepoint(self, self._unit.savepoint(), self._changes.mark())
+        return Savepoint(self._unit.savepoint(), partial(self._roll_back, self._changes.mark()))
 
-    def roll_back(self, point: Any, mark: Mark) -> None:
-        """Go back to a savepoint; called by :meth:`Savepoint.rollback`."""
+    def _roll_back(self, mark: Mark, point: Any) -> None:
         self._check_open("savepoint's rollback()")
         with self._unit.database.translated():
             point.rollback()

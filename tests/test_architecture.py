@@ -19,7 +19,7 @@ LAYERS = [
     ["holder", "collections", "collections.", "fields", "broken", "standard", "typemap"],
     ["ghosts", "paths", "weak", "refusal", "reduction", "parts", "collapse", "evolution", "expand"],
     ["departed", "inert", "pickles", "backends", "backends."],
-    ["indexes", "indexing", "drafts", "translation", "connection", "lastword", "database", "identity"],
+    ["indexes", "indexing", "drafts", "translation", "graph", "connection", "lastword", "database", "identity"],
     [
         "raw",
         "links",
@@ -34,6 +34,7 @@ LAYERS = [
         "changes",
         "walks",
         "membership",
+        "savepoints",
         "lookups",
         "scope",
     ],

@@ -7,7 +7,7 @@ from ZODB.Connection import TransactionMetaData
 
 import kiokupy
 from kiokupy.entry import Entry, Record
-from kiokupy.maintenance import Finding, Kind, checking, fsck, gc, remove
+from kiokupy.maintenance import Kind, fsck, gc, reindex, remove
 from kiokupy.sessions.manager import SessionManager
 
 CLASSES = [Person, Account]
@@ -421,12 +421,25 @@ def class_of(obj):
     return f"c{type(obj).__module__}\n{type(obj).__qualname__}\n".encode()
 
 
-def test_further_checks_are_part_of_it(directory, monkeypatch):
-    def check(unit, directory):
-        yield Finding(Kind.INDEX, "by name", "it is stale", "Rebuild it")
+def test_an_index_that_disagrees_with_the_objects_is_found_and_the_fix_mends_it(tmp_path):
+    index = kiokupy.Index("name", on=Person)
+    with kiokupy.connect("File", path=tmp_path / "s.fs", allow_classes=CLASSES, indexes=[index]) as directory:
+        directory.store(Person("Ada"), id="ada")
+        assert fsck(directory).ok
+        edit(directory, lambda root: root["entries"].__setitem__("eve", Entry(root["entries"]["ada"].record)))
+        assert found(directory) == [(Kind.ROOT, "eve"), (Kind.INDEX, "name")]
+        reindex(directory)
+        assert found(directory) == [(Kind.ROOT, "eve")]
 
-    monkeypatch.setattr(checking, "EXTRA_CHECKS", [check])
-    assert found(directory) == [(Kind.INDEX, "by name")]
+
+def test_an_index_whose_tree_is_damaged_hides_nothing_else(tmp_path):
+    index = kiokupy.Index("name", on=Person)
+    with kiokupy.connect("File", path=tmp_path / "s.fs", allow_classes=CLASSES, indexes=[index]) as directory:
+        directory.store(Person("Ada"), id="ada")
+        edit(directory, lambda root: root["indexes"].__setitem__("name", {}))
+        assert found(directory) == [(Kind.INDEX, "name")]
+        reindex(directory)
+        assert fsck(directory).ok
 
 
 def test_progress_is_told(directory):

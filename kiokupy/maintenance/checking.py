@@ -5,7 +5,7 @@ Each record is read by itself, and what is damaged hides nothing else. Of each o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -23,17 +23,15 @@ from kiokupy.errors import KiokuError
 from kiokupy.maintenance.files import fsck_file
 from kiokupy.maintenance.findings import Finding, Kind, Report
 from kiokupy.maintenance.progress import Progress, Step, silent
+from kiokupy.maintenance.reindexing import check_indexes
 from kiokupy.maintenance.trees import Walker
 from kiokupy.raw import Pointer
 from kiokupy.sessions.record import CLASS_NAME, Facts
 
 _BETWEEN_STEPS = 500
 
-#: What else belongs to a store and is checked with it.
-Check = Callable[[Unit, Directory], Iterator[Finding]]
-EXTRA_CHECKS: list[Check] = []
-
 _REBUILD = "Restore the store from a backup, or dump what can be read and load it into a new store"
+_REINDEX = "If nothing else is damaged, build them anew: kiokupy.maintenance.reindex(directory)"
 _REMOVE = "Restore the store from a backup, or take it out: kiokupy.maintenance.remove(directory, {!r}{})"
 
 
@@ -41,7 +39,7 @@ def fsck(directory: Directory, *, progress: Progress = silent) -> Report:
     """Check a store, and go on after each finding; nothing is written.
 
     What is committed while it runs is not seen. Of the application's classes only those that the type map names are
-    imported, to see whether they can be.
+    imported, to see whether they can be; their objects are loaded only if indexes are declared, to compare these.
 
     :raises StoreError: the storage under the store does not answer.
     """
@@ -50,9 +48,8 @@ def fsck(directory: Directory, *, progress: Progress = silent) -> Report:
         for finding in _file(unit, progress):
             report.add(finding)
         _Store(directory, unit, report, progress).check()
-        for check in EXTRA_CHECKS:
-            for finding in check(unit, directory):
-                report.add(finding)
+    for finding in _indexes(directory, progress):
+        report.add(finding)
     return report
 
 
@@ -61,6 +58,13 @@ def _file(unit: Unit, progress: Progress) -> list[Finding]:
     if not isinstance(storage, FileStorage):
         return []
     return fsck_file(storage.getName(), size=storage.getSize(), progress=progress)
+
+
+def _indexes(directory: Directory, progress: Progress) -> list[Finding]:
+    try:
+        return check_indexes(directory, progress=progress)
+    except Exception as error:  # the trees of an index fail in any way they like when they are damaged
+        return [Finding(Kind.INDEX, ", ".join(directory.indexes), f"they cannot be read ({error})", _REINDEX)]
 
 
 class _Store:

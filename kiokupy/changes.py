@@ -39,13 +39,22 @@ class Changes:
 
     :param upkeep: lets the indexes follow what is written.
     :param tracks: whether live objects that changed are written without being named.
+    :param readonly: whether nothing is written at all, and what changed is lost.
     :param check_writable: raises where the scope may not write; called before anything is written.
     """
 
     def __init__(
-        self, unit: Unit, live: LiveObjects, upkeep: Upkeep, *, tracks: bool, check_writable: Callable[[], None]
+        self,
+        unit: Unit,
+        live: LiveObjects,
+        upkeep: Upkeep,
+        *,
+        tracks: bool,
+        readonly: bool,
+        check_writable: Callable[[], None],
     ) -> None:
-        self._unit, self._live, self._upkeep, self._tracks = unit, live, upkeep, tracks
+        self._unit, self._live, self._upkeep = unit, live, upkeep
+        self._tracks, self._readonly = tracks, readonly
         self._inserted: set[str] = set()
         # What was known of objects before this transaction wrote or deleted them.
         self._before: dict[str, Record] = {}
@@ -130,7 +139,9 @@ class Changes:
             return True
         if type(obj) is Holder:  # somebody may hold its value, or a part of that
             return False
-        return known is None or not self._tracks or not self._differs(key, self._live.collapsed(obj))
+        if known is None or self._readonly or not self._tracks:
+            return True
+        return not self._differs(key, self._live.collapsed(obj))
 
     def delete(self, key: str) -> None:
         """Take an entry out of the store. A live object is loaded first, if it can be, and stays usable."""

@@ -45,8 +45,9 @@ class Scope(Lookups):
         self._unit, self._typemap, self._readonly, self._track = unit, typemap, readonly, track
         self._live = LiveObjects(unit, typemap, departed)
         self._upkeep = Upkeep(unit, indexes)
-        tracks = track and not readonly
-        self._changes = Changes(unit, self._live, self._upkeep, tracks=tracks, check_writable=self._check_writable)
+        self._changes = Changes(
+            unit, self._live, self._upkeep, tracks=track, readonly=readonly, check_writable=self._check_writable
+        )
         self._live.host = Membership(unit, typemap, self._live, self._changes)
         self._open = True
 

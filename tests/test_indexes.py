@@ -542,7 +542,7 @@ def test_a_read_only_directory_declares_nothing(file_place):
     with opened(file_place, AGE, readonly=1) as directory:
         with pytest.raises(NotIndexed, match="declared by a read-only directory, and the store has none"):
             list(directory.search(age=36))
-        assert [finding.problem for finding in check_indexes(directory)] == ["the store has none; it must be built"]
+        assert [finding.detail for finding in check_indexes(directory)] == ["the store has none; it must be built"]
 
 
 def declare(directory, index):

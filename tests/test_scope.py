@@ -673,19 +673,19 @@ def test_a_scope_closed_within_its_block_ends_quietly(memory):
     assert not memory.exists("x")
 
 
-def test_objects_of_a_scope_that_could_not_commit_at_its_end_stay_as_they_are(directory):
-    directory.store(Person("a"), id="x")
-    held = directory.get("x")
-    directory.txn_do(lambda scope: setattr(scope.get("x"), "name", "theirs"))
+def test_objects_of_a_scope_that_could_not_commit_at_its_end_stay_as_they_are(memory):
+    memory.store(Person("a"), id="x")
+    held = memory.get("x")
+    memory.txn_do(lambda scope: setattr(scope.get("x"), "name", "theirs"))
     held.name = "mine"
     with pytest.raises(ConflictError):
-        directory.update(held)
+        memory.update(held)
     assert held.name == "mine"
-    scope = directory.new_scope()
+    scope = memory.new_scope()
     found = scope.get("x")
     with pytest.raises(ConflictError), scope:  # noqa: PT012  # both ends are the point
         found.name = "mine"
-        directory.txn_do(lambda other: setattr(other.get("x"), "name", "theirs again"))
+        memory.txn_do(lambda other: setattr(other.get("x"), "name", "theirs again"))
     assert found.name == "mine"
-    directory.refresh(found)
+    memory.refresh(found)
     assert found.name == "theirs again"

@@ -9,7 +9,7 @@ from persistent import Persistent
 from kiokupy import ghosts, ids, paths
 from kiokupy.broken import Broken
 from kiokupy.collapse import CONTAINERS, Collapser
-from kiokupy.collections.bulk import Bulk
+from kiokupy.collections.bulk import Bulk, has_contents
 from kiokupy.entry import Record
 from kiokupy.errors import DuplicateId, NotStored
 from kiokupy.parts import Parts, deep_ones
@@ -157,10 +157,12 @@ class Draft:
 
     def _take_members(self, bulk: Bulk) -> None:
         """Take in what a collection has that no store knows yet, or that a scope that has ended left it with."""
-        if id(bulk) not in self._entered:
+        if has_contents(bulk) and id(bulk) not in self._entered:
             self._entered[id(bulk)] = bulk
             for obj in bulk.referents(self._refers):
                 self._id_of(obj)
+        elif bulk._p_jar is None:
+            bulk.check_scope(self._known)
 
     def _refers(self, obj: object) -> bool:
         return self._typemap.refers_to(ghosts.real_class(obj))

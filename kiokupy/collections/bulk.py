@@ -41,7 +41,9 @@ class Bulk(Persistent):  # type: ignore[misc]  # persistent has no annotations
         raise NotImplementedError
 
     def referents(self, refers: Callable[[object], bool]) -> Iterator[object]:
-        """Yield the objects among the contents that need ids. What has none and can be changed gets a holder.
+        """Yield the objects among the contents, which count, that need ids.
+
+        What has none and can be changed gets a holder.
 
         :param refers: tells whether an object has an entry of its own.
         """
@@ -78,10 +80,6 @@ class Bulk(Persistent):  # type: ignore[misc]  # persistent has no annotations
         self.__dict__.pop("_v_contents", None)
         self.__dict__.pop("_v_graph", None)
 
-    def has_contents(self) -> bool:
-        """Tell whether the contents are what counts."""
-        return self._v_contents is not None
-
     def graph(self) -> Any:
         """Return the scope that resolves the ids.
 
@@ -93,17 +91,17 @@ class Bulk(Persistent):  # type: ignore[misc]  # persistent has no annotations
             raise ScopeClosed(f"a {name_of(type(self))}")
         return graph
 
+    def check_scope(self, graph: Any) -> None:
+        """Refuse a set of ids that belongs to another scope.
+
+        :raises ScopeClosed: it does.
+        """
+        if not has_contents(self) and self.graph() is not graph:
+            raise ScopeClosed(f"a {name_of(type(self))} of another scope")
+
     def at_departure(self, taken: Holder) -> None:
         """Keep a loaded holder past the end of its scope."""
         self._v_taken = (*self.__dict__.get("_v_taken", ()), taken)
-
-    def taken(self) -> Iterable[Holder]:
-        """Return the holders of values that somebody may have changed after the scope ended."""
-        return [*self.__dict__.get("_v_taken", ()), *(value for value, _ in self.held() if isinstance(value, Holder))]
-
-    def held(self) -> Iterable[tuple[object, str]]:
-        """Return :meth:`steps` if the contents count; nothing is loaded."""
-        return () if self.__dict__.get("_v_contents") is None else self.steps()
 
     def _p_deactivate(self) -> None:
         """Let go of the state, unless it is one that the store has not."""
@@ -133,7 +131,7 @@ class Bulk(Persistent):  # type: ignore[misc]  # persistent has no annotations
             return values.decoded(stored)
         return unheld(self.graph().member(self, *found))
 
-    def _stored(self, value: object, instead_of: object = None) -> object:
+    def _stored(self, value: object, instead_of: Any = None) -> object:
         """Return what stands in a tree for a value.
 
         :param instead_of: what stands there. A holder in it is used again.
@@ -143,7 +141,7 @@ class Bulk(Persistent):  # type: ignore[misc]  # persistent has no annotations
         graph = self.graph()
         if graph.refers(value):
             return graph.take_in(self, [value])[0]
-        before = values.reference(instead_of)
+        before = None if instead_of is None else values.reference(instead_of)
         if before is not None and before[1] == name_of(Holder):
             graph.member(self, *before).value = value
             return before
@@ -161,6 +159,24 @@ class Bulk(Persistent):  # type: ignore[misc]  # persistent has no annotations
             return found[0] == key
 
         return same
+
+
+# Functions, since to ask a ghost for a method loads it.
+
+
+def has_contents(bulk: Bulk) -> bool:
+    """Tell whether a collection's contents are what counts; nothing is loaded."""
+    return bulk.__dict__.get("_v_contents") is not None
+
+
+def held(bulk: Bulk) -> Iterable[tuple[object, str]]:
+    """Return :meth:`Bulk.steps` if the contents count; nothing is loaded."""
+    return bulk.steps() if has_contents(bulk) else ()
+
+
+def taken(bulk: Bulk) -> Iterable[Holder]:
+    """Return the holders of values that somebody may have changed after the scope ended; nothing is loaded."""
+    return [*bulk.__dict__.get("_v_taken", ()), *(value for value, _ in held(bulk) if isinstance(value, Holder))]
 
 
 def referents_of(

@@ -139,7 +139,7 @@ class ObjectList(Bulk, MutableSequence[Any]):
 
     def referents(self, refers: Callable[[object], bool]) -> Iterator[object]:
         """Yield the values that need ids; see :meth:`Bulk.referents`."""
-        return referents_of(list(enumerate(self._v_contents or ())), self.__setitem__, refers)
+        return referents_of(list(enumerate(self._v_contents)), self.__setitem__, refers)
 
     def steps(self) -> Iterator[tuple[object, str]]:
         """Yield the values; see :meth:`Bulk.steps`."""

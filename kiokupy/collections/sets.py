@@ -145,7 +145,7 @@ class ObjectSet(Bulk, MutableSet[Any]):
 
     def referents(self, refers: Callable[[object], bool]) -> Iterator[object]:
         """Yield the members; see :meth:`Bulk.referents`."""
-        for obj, _ in list(self.held()):
+        for obj, _ in list(self.steps()):
             if not refers(obj):
                 raise values.no_member(obj, self)
             yield obj

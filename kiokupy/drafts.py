@@ -12,6 +12,7 @@ from kiokupy.collapse import CONTAINERS, Collapser
 from kiokupy.collections.bulk import Bulk, has_contents
 from kiokupy.entry import Record
 from kiokupy.errors import DuplicateId, NotStored
+from kiokupy.holder import Holder
 from kiokupy.parts import Parts, deep_ones
 from kiokupy.refusal import Refusal, TooDeep
 from kiokupy.typemap import TypeMap
@@ -170,7 +171,7 @@ class Draft:
     def _id_of(self, obj: object) -> str:
         key = self._new_ids.get(id(obj)) or self._revisited(self._known_id(obj), obj)
         if key is None:
-            if not self._grow:
+            if not self._grow and type(obj) is not Holder:
                 raise _Unknown(obj)
             key = self.fresh_id(obj)
             self.add(key, obj)
@@ -191,7 +192,7 @@ class Draft:
         return key
 
     def _revisited(self, key: str | None, obj: object) -> str | None:
-        if key is not None and self._deep:
+        if key is not None and (self._deep or type(obj) is Holder):  # whose value is a part of who refers to it
             self.revisit(key, obj)
         return key
 

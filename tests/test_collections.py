@@ -646,6 +646,17 @@ def test_a_value_that_is_replaced_keeps_its_entry(memory):
     assert entries(memory) == before
 
 
+def test_a_scope_that_does_not_track_writes_values_that_are_assigned(memory):
+    memory.store(Person("owner", items=ObjectMap({"k": [1], "l": [1]})), id="owner")
+    with memory.new_scope(track=False) as scope:
+        items = scope.get("owner").items
+        items["k"].append(2)
+        items["k"] = items["k"]
+        items["l"] = [3]
+    with memory.new_scope() as scope:
+        assert [*scope.get("owner").items.values()] == [[1, 2], [3]]
+
+
 def test_keys_come_in_order_and_in_ranges(memory):
     numbers = ObjectMap((n, str(n)) for n in (5, 1, 3, 9, 7))
     memory.store(Person("owner", items=numbers), id="owner")
@@ -886,6 +897,7 @@ def test_a_new_collection_goes_back_to_a_savepoint(memory, kind):
             scope.savepoint()
             point.rollback()
             assert (names_in(items), names_in(late)) == (["a"], ["late"])
+        scope._unit.connection.cacheMinimize()
         scope.refresh(items)
         put(items, Person("d"))
         scope.store(late, id="later")

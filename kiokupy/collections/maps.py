@@ -71,8 +71,7 @@ class ObjectMap(Bulk, MutableMapping[Any, Any]):
         blocks = self._blocks(min, max)
         if self._v_contents is not None:
             return (meet(pair) for block in blocks for pair in block)
-        found: Iterator[Any] = self.graph().walk(blocks, meet)
-        return found
+        return self.graph().walk(blocks, meet)
 
     def keys(self, min: Any = None, max: Any = None) -> KeysView[Any]:
         """Return a view of the keys, from one to another, both included; no value is loaded."""

@@ -13,6 +13,7 @@ from graph_stores import CountingStorage, directory_in, directory_on
 from persistent.mapping import PersistentMapping
 
 from kiokupy import ObjectList, ObjectMap, ObjectSet
+from kiokupy.database import Database
 from kiokupy.errors import (
     BrokenReference,
     ConflictError,
@@ -22,6 +23,7 @@ from kiokupy.errors import (
     ScopeClosed,
     StoreReadOnly,
 )
+from kiokupy.inspection import InertGraph, content, find_inert
 from kiokupy.maintenance import fsck, gc
 
 KINDS = [ObjectSet, ObjectMap, ObjectList]
@@ -673,6 +675,24 @@ def test_keys_come_in_order_and_in_ranges(memory):
             assert ((3, "3") in items.items(2), "9" in items.values(2, 7)) == (True, False)
 
 
+@pytest.mark.parametrize("stored", [True, False])
+def test_items_of_maps_and_lists_are_taken_out(memory, stored):
+    with memory.new_scope() as scope:
+        map_, list_ = ObjectMap({1: "a", 2: "b", 3: "c"}), ObjectList("abc")
+        scope.store([map_, list_], id="both")
+        if stored:
+            scope.commit()
+        assert (map_.pop(2), list_.pop(), list_.pop(0)) == ("b", "c", "a")
+        del map_[3]
+        assert (len(map_), [*map_.items()], len(list_), [*list_]) == (1, [(1, "a")], 1, ["b"])
+        for emptied in (map_, list_):
+            emptied.clear()
+            assert (len(emptied), [*emptied]) == (0, [])
+        list_.append("new")
+    with memory.new_scope() as scope:
+        assert [len(items) for items in scope.get("both")] == [0, 1]
+
+
 def test_a_key_of_another_kind_is_not_in_a_map(memory):
     store(memory, ObjectMap, "a")
     with memory.new_scope() as scope:
@@ -707,7 +727,7 @@ def test_a_list_inserts_and_deletes_on_the_shorter_side(memory):
     model = []
     with memory.new_scope() as scope:
         items = scope.get("owner").items
-        for index in (0, 0, 1, 0, 3, -1, 99, -99, 4):
+        for index in (0, 0, 1, 0, 3, -1, 99, -99, 4, 1, 2):
             items.insert(index, index)
             model.insert(index, index)
             assert [*items] == model
@@ -890,6 +910,8 @@ def test_a_new_collection_goes_back_to_a_savepoint(memory, kind):
         items = made(kind, people("a"))
         scope.store(Person("owner", items=items), id="owner")
         point = scope.savepoint()
+        scope._unit.connection.cacheMinimize()
+        assert names_in(items) == ["a"]
         for name in "bc":
             put(items, Person(name))
             late = made(kind, people("late"))
@@ -897,7 +919,6 @@ def test_a_new_collection_goes_back_to_a_savepoint(memory, kind):
             scope.savepoint()
             point.rollback()
             assert (names_in(items), names_in(late)) == (["a"], ["late"])
-        scope._unit.connection.cacheMinimize()
         scope.refresh(items)
         put(items, Person("d"))
         scope.store(late, id="later")
@@ -930,6 +951,24 @@ def test_collections_hold_collections_and_cycles(memory):
         loaded = scope.get("outer")
         assert next(iter(loaded["inner"][0])) is loaded
         assert scope.get("x").items is loaded
+
+
+def test_collections_are_shown_without_any_class_of_their_members(storage, memory):
+    with memory.new_scope() as scope:
+        a = Person("a")
+        scope.store(a, id="a")
+        scope.store(ObjectSet([a], weak=True), id="set")
+        scope.store(ObjectMap({"x": a, "y": (1, 2)}), id="map")
+        scope.store(ObjectList([a, 1]), id="list")
+    database = Database(storage, "here", find_inert, create=False, readonly=True, cache_size=100)
+    with database.open() as unit:
+        unit.connection.graph = InertGraph()
+        shown = {key: content(unit.root["entries"][key].record) for key in ("set", "map", "list")}
+    assert shown == {
+        "set": {"$class": "kiokupy.collections.sets:ObjectSet", "$items": [{"$ref": "a"}]},
+        "map": {"$class": "kiokupy.collections.maps:ObjectMap", "$pairs": {"x": {"$ref": "a"}, "y": [1, 2]}},
+        "list": {"$class": "kiokupy.collections.lists:ObjectList", "$items": [{"$ref": "a"}, 1]},
+    }
 
 
 def test_the_stored_form_is_ids_and_plain_values_in_trees(tmp_path):

@@ -17,8 +17,8 @@ from kiokupy.collections.bulk import BLOCK, Bulk
 class ObjectSet(Bulk, MutableSet[Any]):
     """A set of objects, told apart by identity. Stored, it knows their ids, and loads none of them by itself.
 
-    ``in``, :meth:`discard` and :meth:`remove` then also take an id. Size, membership and changes cost about the same in a
-    set of ten and of ten million. Two transactions that add or remove different members do not conflict, as a rule.
+    ``in``, :meth:`discard` and :meth:`remove` then also take an id. ``len()`` costs next to nothing, membership and
+    changes the logarithm of the size. Two transactions that add or remove different members do not conflict, as a rule.
 
     A member that was deleted from the store stays a member until it is discarded. It is met as any reference to it is:
     :class:`~kiokupy.errors.BrokenReference` is raised when it is touched, or at once if its class allows no ghosts.
@@ -219,5 +219,5 @@ class ObjectSet(Bulk, MutableSet[Any]):
         last = None
         while block := list(islice(self._tree.items(last, None, last is not None), BLOCK)):
             last = block[-1][0]
-            exists = self.graph().exists
-            yield [pair for pair in block if not self.weak or exists(pair[0])]
+            graph = self.graph()
+            yield [pair for pair in block if not self.weak or graph.exists(pair[0])]

@@ -216,6 +216,13 @@ def test_a_value_that_cannot_be_stored_is_named_by_the_path_to_it(directory):
         directory.store(Picture("Ada", photo=[open]))
 
 
+def test_a_walk_over_all_objects_gives_no_lazy_values_by_themselves(directory):
+    directory.store(Picture("Ada", photo=[1]), id="p")
+    with directory.new_scope() as scope:
+        (picture,) = scope.all_objects()
+        assert picture.photo == [1]
+
+
 def test_garbage_collection_keeps_lazy_values_and_takes_those_that_were_replaced(tmp_path):
     with directory_in(tmp_path / "a.fs", CLASSES) as directory:
         directory.store(Picture("Ada", photo=[1]), id="p")

@@ -12,7 +12,7 @@ from persistent import Persistent
 from kiokupy import entry as stored
 from kiokupy import ghosts
 from kiokupy.broken import Broken
-from kiokupy.collections.bulk import Bulk
+from kiokupy.collections.bulk import Bulk, has_contents
 from kiokupy.database import Unit
 from kiokupy.drafts import Draft
 from kiokupy.entry import Entry, Record
@@ -124,7 +124,7 @@ class Changes:
     def build(self, draft: Draft) -> None:
         """Let the trees of new collections have what those contain; to be called before they are written."""
         for bulk in draft.bulks:
-            if bulk.has_contents():
+            if has_contents(bulk):
                 self._built[id(bulk)] = bulk
                 bulk.build(partial(self._live.reference, bulk))
 

@@ -9,9 +9,10 @@ from persistent import Persistent
 from kiokupy import ghosts, ids, paths
 from kiokupy.broken import Broken
 from kiokupy.collapse import CONTAINERS, Collapser
-from kiokupy.collections.bulk import Bulk
+from kiokupy.collections.bulk import Bulk, has_contents
 from kiokupy.entry import Record
 from kiokupy.errors import DuplicateId, NotStored
+from kiokupy.holder import Holder
 from kiokupy.parts import Parts, deep_ones
 from kiokupy.refusal import Refusal, TooDeep
 from kiokupy.typemap import TypeMap
@@ -157,10 +158,12 @@ class Draft:
 
     def _take_members(self, bulk: Bulk) -> None:
         """Take in what a collection has that no store knows yet, or that a scope that has ended left it with."""
-        if id(bulk) not in self._entered:
+        if has_contents(bulk) and id(bulk) not in self._entered:
             self._entered[id(bulk)] = bulk
             for obj in bulk.referents(self._refers):
                 self._id_of(obj)
+        elif bulk._p_jar is None:
+            bulk.check_scope(self._known)
 
     def _refers(self, obj: object) -> bool:
         return self._typemap.refers_to(ghosts.real_class(obj))
@@ -168,7 +171,7 @@ class Draft:
     def _id_of(self, obj: object) -> str:
         key = self._new_ids.get(id(obj)) or self._revisited(self._known_id(obj), obj)
         if key is None:
-            if not self._grow:
+            if not self._grow and type(obj) is not Holder:
                 raise _Unknown(obj)
             key = self.fresh_id(obj)
             self.add(key, obj)
@@ -189,7 +192,7 @@ class Draft:
         return key
 
     def _revisited(self, key: str | None, obj: object) -> str | None:
-        if key is not None and self._deep:
+        if key is not None and (self._deep or type(obj) is Holder):  # whose value is a part of who refers to it
             self.revisit(key, obj)
         return key
 

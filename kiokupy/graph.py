@@ -25,8 +25,7 @@ class Graph:
     def restore(self, class_name: str, data: object) -> object:
         """Make an object of what its rule's ``collapse`` gave."""
 
-    # What the big collections ask.
-
+    #: Whether the scope has ended.
     closed = False
 
     def member(self, owner: Persistent, key: str, class_name: str) -> object:
@@ -37,23 +36,6 @@ class Graph:
         """Yield what ``meet`` makes of each item, in memory for some blocks."""
         return (meet(item) for block in blocks for item in block)
 
-    def key_of(self, obj: object) -> str | None:
-        """Return the id that an object has, or had in a scope that ended or before it was deleted."""
-
-    def peek(self, key: str) -> object | None:
-        """Return the live object of an id."""
-
     def exists(self, key: str) -> bool:
-        """Tell whether an id is in the store."""
-        return False
-
-    def refers(self, obj: object) -> bool:
-        """Tell whether an object is to have an entry of its own; otherwise it is a part of another."""
-        return False
-
-    def take_in(self, owner: Persistent, objects: list[Any]) -> list[tuple[str, str]]:
-        """Return references to objects of a collection; those without ids are stored.
-
-        :raises NotStorable: the type map refuses one, or something it reaches; nothing is stored then.
-        """
-        return []
+        """Tell whether an id is in the store, as far as is known."""
+        return True

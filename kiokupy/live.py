@@ -11,7 +11,7 @@ from persistent import Persistent
 from kiokupy import ghosts
 from kiokupy.broken import Broken
 from kiokupy.collapse import Collapser, Found
-from kiokupy.collections.bulk import Bulk
+from kiokupy.collections.bulk import Bulk, taken
 from kiokupy.departed import Origin
 from kiokupy.entry import Record
 from kiokupy.errors import (
@@ -217,7 +217,7 @@ class LiveObjects(Loading):
             raise ScopeClosed(f"a {name_of(type(bulk))}")
         if origin.key not in self.entries:
             raise ConflictError(f"object {origin.key!r} was deleted since it was loaded")
-        for holder in bulk.taken():
+        for holder in taken(bulk):
             self.known_id(holder)
         return origin.key
 

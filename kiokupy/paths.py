@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from types import FunctionType, ModuleType
 
-from kiokupy.collections.bulk import Bulk
+from kiokupy.collections.bulk import Bulk, held
 from kiokupy.ghosts import is_ghost, slots_of
 from kiokupy.holder import Holder
 
@@ -51,7 +51,7 @@ def _items(owner: object) -> Iterator[tuple[object, str]]:
             yield key, f".<key {shown}>"
             yield value, f"[{shown}]"
     elif isinstance(owner, Bulk):
-        yield from owner.held()
+        yield from held(owner)
     elif type(owner) is Holder:
         yield owner.value, ""
     elif isinstance(owner, list | tuple | deque):

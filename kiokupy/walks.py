@@ -7,14 +7,18 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
+from kiokupy import ghosts
 from kiokupy.changes import Changes
 from kiokupy.database import Unit
+from kiokupy.holder import Holder
 from kiokupy.live import LiveObjects
 
 T = TypeVar("T")
 
 _FIRST_BLOCK, _BLOCK = 8, 500
 _MANY = 10 * _BLOCK
+
+_NOTHING = (type(None), Holder)
 
 
 class Tree(Protocol):
@@ -52,11 +56,11 @@ class Walk:
             size = min(2 * size, _BLOCK)
 
     def through(self, block: list[str]) -> Iterator[Any]:
-        """Yield the objects of some ids; what is not in the store is passed over."""
+        """Yield the objects of some ids; what is not in the store, or is a part of others, is passed over."""
         with self._live.watching() as arrived:
             self._live.prefetch(block)
             for key in block:
-                if self._live.get(key) is not None:
+                if ghosts.real_class(self._live.get(key)) not in _NOTHING:
                     yield self._live.peek(key)
         self._part(arrived)
         self._unit.connection.cacheGC()  # ZODB keeps all it loaded until the transaction ends, unless it is asked

@@ -142,7 +142,8 @@ class Sets(Transactions):
 
     @rule(name=NUMBERS.map(str), by_id=st.booleans())
     def discard(self, name, by_id):
-        known = name if by_id else self.person(name)
+        stored = self.scope.object_to_id(self.items) is not None
+        known = name if by_id and stored else self.person(name)
         assert (known in self.items) is (name in self.now)
         self.items.discard(known)
         self.now.discard(name)

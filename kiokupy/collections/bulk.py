@@ -7,8 +7,9 @@ They count until the commit has succeeded, when the trees are what counts; an ab
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from persistent import Persistent
 
@@ -23,7 +24,39 @@ T = TypeVar("T")
 BLOCK = 500
 
 
-class Bulk(Persistent):  # type: ignore[misc]  # persistent has no annotations
+class Home(Protocol):
+    """What a collection asks of the scope that it lives in."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the scope has ended."""
+
+    def member(self, owner: Persistent, key: str, class_name: str) -> Any:
+        """Return the object of an id: the live one, a ghost, or one loaded at once."""
+
+    def walk(self, blocks: Iterable[Iterable[T]], meet: Callable[[T], Any]) -> Iterator[Any]:
+        """Yield what ``meet`` makes of each item, and part from what came with them."""
+
+    def key_of(self, obj: object) -> str | None:
+        """Return the id that an object has, or had in a scope that ended or before it was deleted."""
+
+    def peek(self, key: str) -> object | None:
+        """Return the live object of an id."""
+
+    def exists(self, key: str) -> bool:
+        """Tell whether an id is in the store."""
+
+    def refers(self, obj: object) -> bool:
+        """Tell whether an object is to have an entry of its own; otherwise it is a part of another."""
+
+    def take_in(self, owner: Persistent, objects: list[Any]) -> list[tuple[str, str]]:
+        """Return references to objects; those without ids are stored.
+
+        :raises NotStorable: the type map refuses one, or something it reaches; nothing is stored then.
+        """
+
+
+class Bulk(Persistent, ABC):  # type: ignore[misc]  # persistent has no annotations
     """A collection that is loaded piece by piece."""
 
     #: Whether it keeps its members alive when garbage is collected.
@@ -32,35 +65,37 @@ class Bulk(Persistent):  # type: ignore[misc]  # persistent has no annotations
     # Volatile attributes are no part of the record. See the module's docstring; None: what counts is in the trees.
     _v_contents: Any = None
     # The scope of a set of ids that is in no store itself.
-    _v_graph: Any = None
+    _v_graph: Home | None = None
     # Loaded holders of a scope that has ended, whose values may have been changed since.
     _v_taken: tuple[Holder, ...]
 
+    @abstractmethod
     def member_ids(self) -> Iterable[str]:
         """Return the ids of all objects it refers to, as they were stored; no object is loaded."""
-        raise NotImplementedError
 
+    @abstractmethod
     def referents(self, refers: Callable[[object], bool]) -> Iterator[object]:
-        """Yield the objects among the contents that need ids. What has none and can be changed gets a holder.
+        """Yield the objects among the contents, which count, that need ids.
+
+        What has none and can be changed gets a holder.
 
         :param refers: tells whether an object has an entry of its own.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def steps(self) -> Iterator[tuple[object, str]]:
         """Yield what the contents hold, each with the step that leads to it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def build(self, reference: Callable[[object], tuple[str, str]]) -> None:
         """Let the trees have what the contents have.
 
         :param reference: answers the id and the class's name of an object.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def unbuild(self) -> None:
         """After an abort: let the trees be new ones, and empty."""
-        raise NotImplementedError
 
     def copied_contents(self) -> Any:
         """Return a copy of the contents, for :meth:`recall`."""
@@ -78,32 +113,29 @@ class Bulk(Persistent):  # type: ignore[misc]  # persistent has no annotations
         self.__dict__.pop("_v_contents", None)
         self.__dict__.pop("_v_graph", None)
 
-    def has_contents(self) -> bool:
-        """Tell whether the contents are what counts."""
-        return self._v_contents is not None
-
-    def graph(self) -> Any:
+    def graph(self) -> Home:
         """Return the scope that resolves the ids.
 
         :raises ScopeClosed: it has ended.
         """
-        jar = self._p_jar
-        graph = self._v_graph if jar is None else jar.graph
-        if graph.closed if jar is None else not jar.owns(self):
+        jar, graph = self._p_jar, self._v_graph
+        if jar is not None:
+            graph = jar.graph if jar.owns(self) else None
+        if graph is None or graph.closed:
             raise ScopeClosed(f"a {name_of(type(self))}")
         return graph
+
+    def check_scope(self, graph: object) -> None:
+        """Refuse a set of ids that belongs to another scope.
+
+        :raises ScopeClosed: it does.
+        """
+        if not has_contents(self) and self.graph() is not graph:
+            raise ScopeClosed(f"a {name_of(type(self))} of another scope")
 
     def at_departure(self, taken: Holder) -> None:
         """Keep a loaded holder past the end of its scope."""
         self._v_taken = (*self.__dict__.get("_v_taken", ()), taken)
-
-    def taken(self) -> Iterable[Holder]:
-        """Return the holders of values that somebody may have changed after the scope ended."""
-        return [*self.__dict__.get("_v_taken", ()), *(value for value, _ in self.held() if isinstance(value, Holder))]
-
-    def held(self) -> Iterable[tuple[object, str]]:
-        """Return :meth:`steps` if the contents count; nothing is loaded."""
-        return () if self.__dict__.get("_v_contents") is None else self.steps()
 
     def _p_deactivate(self) -> None:
         """Let go of the state, unless it is one that the store has not."""
@@ -133,7 +165,7 @@ class Bulk(Persistent):  # type: ignore[misc]  # persistent has no annotations
             return values.decoded(stored)
         return unheld(self.graph().member(self, *found))
 
-    def _stored(self, value: object, instead_of: object = None) -> object:
+    def _stored(self, value: object, instead_of: Any = None) -> object:
         """Return what stands in a tree for a value.
 
         :param instead_of: what stands there. A holder in it is used again.
@@ -143,9 +175,11 @@ class Bulk(Persistent):  # type: ignore[misc]  # persistent has no annotations
         graph = self.graph()
         if graph.refers(value):
             return graph.take_in(self, [value])[0]
-        before = values.reference(instead_of)
+        before = None if instead_of is None else values.reference(instead_of)
         if before is not None and before[1] == name_of(Holder):
-            graph.member(self, *before).value = value
+            holder = graph.member(self, *before)
+            holder.value = value
+            graph.take_in(self, [holder])
             return before
         return graph.take_in(self, [Holder(value)])[0]
 
@@ -161,6 +195,24 @@ class Bulk(Persistent):  # type: ignore[misc]  # persistent has no annotations
             return found[0] == key
 
         return same
+
+
+# Functions, since to ask a ghost for a method loads it.
+
+
+def has_contents(bulk: Bulk) -> bool:
+    """Tell whether a collection's contents are what counts; nothing is loaded."""
+    return bulk.__dict__.get("_v_contents") is not None
+
+
+def held(bulk: Bulk) -> Iterable[tuple[object, str]]:
+    """Return :meth:`Bulk.steps` if the contents count; nothing is loaded."""
+    return bulk.steps() if has_contents(bulk) else ()
+
+
+def taken(bulk: Bulk) -> Iterable[Holder]:
+    """Return the holders of values that somebody may have changed after the scope ended; nothing is loaded."""
+    return [*bulk.__dict__.get("_v_taken", ()), *(value for value, _ in held(bulk) if isinstance(value, Holder))]
 
 
 def referents_of(

@@ -139,7 +139,7 @@ class ObjectList(Bulk, MutableSequence[Any]):
 
     def referents(self, refers: Callable[[object], bool]) -> Iterator[object]:
         """Yield the values that need ids; see :meth:`Bulk.referents`."""
-        return referents_of(list(enumerate(self._v_contents or ())), self.__setitem__, refers)
+        return referents_of(list(enumerate(self._v_contents)), self.__setitem__, refers)
 
     def steps(self) -> Iterator[tuple[object, str]]:
         """Yield the values; see :meth:`Bulk.steps`."""
@@ -165,8 +165,7 @@ class ObjectList(Bulk, MutableSequence[Any]):
     def _from(self, start: int, stop: int | None) -> Iterator[Any]:
         if self._v_contents is not None:
             return map(unheld, self._v_contents[start:stop])
-        found: Iterator[Any] = self.graph().walk(self._blocks(start, stop), self._met)
-        return found
+        return self.graph().walk(self._blocks(start, stop), self._met)
 
     def _blocks(self, start: int, stop: int | None) -> Iterator[list[Any]]:
         end = len(self) if stop is None else stop

@@ -12,8 +12,6 @@ from BTrees.OOBTree import OOBTree
 from kiokupy.collections import values
 from kiokupy.collections.bulk import BLOCK, Bulk, referents_of, stored_form, unheld
 
-_MISSING = object()
-
 
 class ObjectMap(Bulk, MutableMapping[Any, Any]):
     """A mapping in the order of its keys, loaded piece by piece.
@@ -50,9 +48,9 @@ class ObjectMap(Bulk, MutableMapping[Any, Any]):
         if self._to_change():
             self._v_contents[key] = value
             return
-        before = self._tree.get(key, _MISSING)
+        before = self._tree.get(key)
         stored = self._stored(value, before)
-        if before is _MISSING:
+        if before is None:
             self._tree[key] = stored
             self._size.change(1)
         elif stored is not before:
@@ -73,8 +71,7 @@ class ObjectMap(Bulk, MutableMapping[Any, Any]):
         blocks = self._blocks(min, max)
         if self._v_contents is not None:
             return (meet(pair) for block in blocks for pair in block)
-        found: Iterator[Any] = self.graph().walk(blocks, meet)
-        return found
+        return self.graph().walk(blocks, meet)
 
     def keys(self, min: Any = None, max: Any = None) -> KeysView[Any]:
         """Return a view of the keys, from one to another, both included; no value is loaded."""
@@ -106,7 +103,7 @@ class ObjectMap(Bulk, MutableMapping[Any, Any]):
 
     def referents(self, refers: Callable[[object], bool]) -> Iterator[object]:
         """Yield the values that need ids; see :meth:`Bulk.referents`."""
-        return referents_of(list((self._v_contents or {}).items()), self.__setitem__, refers)
+        return referents_of(list(self._v_contents.items()), self.__setitem__, refers)
 
     def steps(self) -> Iterator[tuple[object, str]]:
         """Yield the values; see :meth:`Bulk.steps`."""

@@ -17,8 +17,8 @@ from kiokupy.collections.bulk import BLOCK, Bulk
 class ObjectSet(Bulk, MutableSet[Any]):
     """A set of objects, told apart by identity. Stored, it knows their ids, and loads none of them by itself.
 
-    ``in``, :meth:`discard` and :meth:`remove` also take an id. Size, membership and changes cost the same in a set of
-    ten and of ten million. Two transactions that add or remove different members do not conflict, as a rule.
+    ``in``, :meth:`discard` and :meth:`remove` then also take an id. ``len()`` costs next to nothing, membership and
+    changes the logarithm of the size. Two transactions that add or remove different members do not conflict, as a rule.
 
     A member that was deleted from the store stays a member until it is discarded. It is met as any reference to it is:
     :class:`~kiokupy.errors.BrokenReference` is raised when it is touched, or at once if its class allows no ghosts.
@@ -45,8 +45,7 @@ class ObjectSet(Bulk, MutableSet[Any]):
         if self._v_contents is not None:
             return iter(list(self._v_contents.values()))
         graph = self.graph()
-        found: Iterator[Any] = graph.walk(self._blocks(), lambda pair: graph.member(self, *pair))
-        return found
+        return graph.walk(self._blocks(), lambda pair: graph.member(self, *pair))
 
     def ids(self) -> Iterator[str]:
         """Yield the ids of all members; no member is loaded. Members that are not stored yet have none."""
@@ -145,7 +144,7 @@ class ObjectSet(Bulk, MutableSet[Any]):
 
     def referents(self, refers: Callable[[object], bool]) -> Iterator[object]:
         """Yield the members; see :meth:`Bulk.referents`."""
-        for obj, _ in list(self.held()):
+        for obj, _ in list(self.steps()):
             if not refers(obj):
                 raise values.no_member(obj, self)
             yield obj
@@ -220,5 +219,5 @@ class ObjectSet(Bulk, MutableSet[Any]):
         last = None
         while block := list(islice(self._tree.items(last, None, last is not None), BLOCK)):
             last = block[-1][0]
-            exists = self.graph().exists
-            yield [pair for pair in block if not self.weak or exists(pair[0])]
+            graph = self.graph()
+            yield [pair for pair in block if not self.weak or graph.exists(pair[0])]

@@ -1,8 +1,9 @@
 """Values: what collections keep in place, and how they tell it from references.
 
-In a tree stands a value that nobody can change as it is, and a reference to an object as the pair of its id and its
-class's name. A tuple is wrapped in another one, of one item. So a tree holds nothing but plain data: it can be walked
-without any class, and two transactions' changes to it can be merged where there is none.
+In a tree stands ``(id, class name)`` for an object, and ``("", word, value)`` for a value that nobody can change. So a
+tree is plain data, and can be walked without any class. To merge two transactions' changes, BTrees compares old and new
+with ``<``, which not all values have, and takes ``1`` for ``True``. The word, which is compared before the value, is a
+type's name if its values have an order, and otherwise differs where the values do: their ``repr``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ _ZONES = (type(None), datetime.timezone, zoneinfo.ZoneInfo)
 _PLAIN = _ATOMS.union(_MOMENTS, (list, dict, set, bytearray, tuple, frozenset))
 _KEYS = _ATOMS - {type(None), complex}
 
-_REFERENCE = 2
+_PLACED = ""  # which is no id
+_IN_ORDER = (str, bytes, int)
 
 
 def is_fixed(value: object) -> bool:
@@ -79,17 +81,16 @@ def check_key(key: Any) -> None:
 
 def encoded(value: object) -> object:
     """Return what stands in a tree for a value that nobody can change."""
-    return (value,) if type(value) is tuple else value
+    cls = type(value)
+    return _PLACED, cls.__name__ if cls in _IN_ORDER else repr(value), value
 
 
-def reference(stored: object) -> tuple[str, str] | None:
+def reference(stored: Any) -> tuple[str, str] | None:
     """Return the id and the class's name if what stands in a tree is a reference."""
-    if isinstance(stored, tuple) and len(stored) == _REFERENCE:
-        return stored
-    return None
+    return None if stored[0] == _PLACED else stored
 
 
-def references(items: Iterable[object]) -> Iterator[str]:
+def references(items: Iterable[Any]) -> Iterator[str]:
     """Yield the ids in what stands in a tree."""
     return (found[0] for stored in items if (found := reference(stored)))
 
@@ -101,4 +102,4 @@ def is_same(one: object, other: object) -> bool:
 
 def decoded(stored: Any) -> Any:
     """Return the value that something in a tree stands for, if it is no reference."""
-    return stored[0] if isinstance(stored, tuple) else stored
+    return stored[2]

@@ -74,8 +74,16 @@ def _opened(target: Any, options: dict[str, Any]) -> Iterator[Unit]:
         try:
             yield unit
         finally:
+            _let_go_of_the_others(unit.connection.db())
             unit.abort()
             unit.connection.forget()
+
+
+def _let_go_of_the_others(db: Any) -> None:
+    """Release the connections in a pool: each has ghosts of what was there, and on SQL a stock of oids of its own."""
+    size = db.getPoolSize()
+    db.setPoolSize(0)
+    db.setPoolSize(size)
 
 
 def _database(target: Any, options: dict[str, Any]) -> Database:
@@ -148,6 +156,8 @@ class _Copying:
         :raises StoreError: it is not what was read from the source.
         """
         digest, count = hashlib.sha256(), 0
+        with self._writing.database.translated():
+            self._target.poll_invalidations()  # what another writer did meanwhile is to be seen
         for oid, data in _walk(lambda oid: self._root if oid == z64 else self._load_target(oid)):
             _add(digest, oid, data)
             count += 1

@@ -1,5 +1,6 @@
 """Copying: everything is in the copy, an interrupted one goes on, and nothing else is touched."""
 
+import resource
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -15,7 +16,14 @@ from ZODB.utils import p64
 
 import kiokupy
 from kiokupy import Index, ObjectMap, ObjectSet
-from kiokupy.errors import ConflictError, StoreError, StoreNotFound, StoreReadOnly, StoreUnreadable, TargetError
+from kiokupy.errors import (
+    ConflictError,
+    StoreError,
+    StoreNotFound,
+    StoreReadOnly,
+    StoreUnreadable,
+    TargetError,
+)
 from kiokupy.maintenance import check_indexes, copy, fsck
 from kiokupy.sessions.manager import SessionManager
 
@@ -342,6 +350,24 @@ def test_a_copy_that_meets_another_writer_fails_and_goes_on_when_it_is_called_ag
         with pytest.raises(ConflictError):
             copy(source, target, progress=meddle)
         copy(source, target)
+        assert names(target) == names(source)
+
+
+def test_a_full_disk_ends_the_copy_with_the_fix_and_it_goes_on(source, path):
+    many(source)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill_the_disk(step):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20_000, limits[1]))
+
+    with opened(path) as target:
+        try:
+            with pytest.raises(StoreError, match=r"file system refused .*Make room .* run the same copy again"):
+                copy(source, target, progress=fill_the_disk)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        copied = copy(source, target)
+        assert copied.written < copied.records
         assert names(target) == names(source)
 
 

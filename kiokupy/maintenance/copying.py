@@ -47,7 +47,9 @@ def copy(source: Directory, target: Any, *, progress: Progress = silent, **optio
 
     :param target: what :func:`kiokupy.connect` takes, with the backend's ``options``; or an open directory that is
         empty and that nobody else uses meanwhile, as it has to be for Hash: ``copy(source, connect("Hash"))``.
-    :raises StoreError: something is in the target already (it is not touched then), or what was read back differs.
+    :raises StoreError: something is in the target already (it is not touched then), what was read back differs, or
+        the disk is full.
+    :raises ConflictError: another writer is at work in the target.
     :raises StoreReadOnly: the target was opened for reading.
     :raises TargetError: as for :func:`kiokupy.connect`.
     """
@@ -210,8 +212,12 @@ class _Copying:
                     self._target.store(oid, serial, data, "", transaction)
                 self._target.tpc_vote(transaction)
                 self._target.tpc_finish(transaction)
-            except BaseException:
+            except BaseException as error:
                 self._target.tpc_abort(transaction)
+                if isinstance(error, OSError):
+                    problem = f"the copy is not finished, the file system refused ({error.strerror})"
+                    fix = "Make room on the disk and run the same copy again"
+                    raise StoreError(self._writing.database.location, problem, fix=fix) from error
                 raise
             self._target.poll_invalidations()
         self.written += len(batch)

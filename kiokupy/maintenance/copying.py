@@ -204,6 +204,15 @@ class _Copying:
     def _write(self, batch: list[tuple[bytes, bytes, bytes]]) -> None:
         if not batch:
             return
+        try:
+            self._store(batch)
+        except OSError as error:
+            problem = f"the copy is not finished, the file system refused ({error.strerror})"
+            fix = "Make room on the disk and run the same copy again"
+            raise StoreError(self._writing.database.location, problem, fix=fix) from error
+        self.written += len(batch)
+
+    def _store(self, batch: list[tuple[bytes, bytes, bytes]]) -> None:
         transaction = TransactionMetaData(description="kiokupy: copy")
         with self._writing.database.translated():
             self._target.tpc_begin(transaction)
@@ -212,15 +221,10 @@ class _Copying:
                     self._target.store(oid, serial, data, "", transaction)
                 self._target.tpc_vote(transaction)
                 self._target.tpc_finish(transaction)
-            except BaseException as error:
+            except BaseException:
                 self._target.tpc_abort(transaction)
-                if isinstance(error, OSError):
-                    problem = f"the copy is not finished, the file system refused ({error.strerror})"
-                    fix = "Make room on the disk and run the same copy again"
-                    raise StoreError(self._writing.database.location, problem, fix=fix) from error
                 raise
             self._target.poll_invalidations()
-        self.written += len(batch)
 
 
 def _is_empty(root: Any) -> bool:

@@ -139,6 +139,15 @@ class Database:
             return connection.graph.restore
         return _OURS.get((module, name)) or (connection.find_class or self._find_class)(module, name)
 
+    def check_finished(self, root: PersistentMapping) -> None:
+        """Raise :class:`~kiokupy.errors.StoreUnreadable` if a root record is that of an interrupted copy."""
+        if UNFINISHED in root:
+            raise StoreUnreadable(
+                self.location,
+                f"a copy of {root[UNFINISHED]} into it was not finished",
+                fix="Run the same copy again, it goes on where it stopped",
+            )
+
     def _prepare(self, create: bool, declare: Callable[[Unit], None] | None) -> None:
         for _ in range(_ATTEMPTS - 1):
             with suppress(ConflictError):  # another process makes the same record at the same time
@@ -157,12 +166,8 @@ class Database:
 
     def _is_ready(self, unit: Unit) -> bool:
         root = unit.connection.root().get("kiokupy")
-        if root is not None and UNFINISHED in root:
-            raise StoreUnreadable(
-                self.location,
-                f"a copy of {root[UNFINISHED]} into it was not finished",
-                fix="Run the same copy again, it goes on where it stopped",
-            )
+        if root is not None:
+            self.check_finished(root)
         if root is not None and root["format"] > entry.FORMAT:
             raise StoreTooNew(self.location, found=root["format"], supported=entry.FORMAT)
         return root is not None
@@ -204,8 +209,13 @@ class Unit:
 
     @property
     def root(self) -> PersistentMapping:
-        """kiokupy's root record: ``format``, ``entries``, ``roots``, ``indexes`` and ``sessions``."""
-        return self.connection.root()["kiokupy"]
+        """kiokupy's root record: ``format``, ``entries``, ``roots``, ``indexes`` and ``sessions``.
+
+        :raises StoreUnreadable: a copy into the store, which was open meanwhile, was not finished.
+        """
+        root = self.connection.root()["kiokupy"]
+        self.database.check_finished(root)
+        return root
 
     def begin(self) -> None:
         """Begin a transaction; it sees what was committed until now."""

@@ -47,7 +47,9 @@ def copy(source: Directory, target: Any, *, progress: Progress = silent, **optio
 
     :param target: what :func:`kiokupy.connect` takes, with the backend's ``options``; or an open directory that is
         empty and that nobody else uses meanwhile, as it has to be for Hash: ``copy(source, connect("Hash"))``.
-    :raises StoreError: something is in the target already (it is not touched then), or what was read back differs.
+    :raises StoreError: something is in the target already (it is not touched then), what was read back differs, or
+        the disk is full.
+    :raises ConflictError: another writer is at work in the target.
     :raises StoreReadOnly: the target was opened for reading.
     :raises TargetError: as for :func:`kiokupy.connect`.
     """
@@ -74,8 +76,16 @@ def _opened(target: Any, options: dict[str, Any]) -> Iterator[Unit]:
         try:
             yield unit
         finally:
+            _let_go_of_the_others(unit.connection.db())
             unit.abort()
             unit.connection.forget()
+
+
+def _let_go_of_the_others(db: Any) -> None:
+    """Release the connections in a pool: each has ghosts of what was there, and on SQL a stock of oids of its own."""
+    size = db.getPoolSize()
+    db.setPoolSize(0)
+    db.setPoolSize(size)
 
 
 def _database(target: Any, options: dict[str, Any]) -> Database:
@@ -148,6 +158,8 @@ class _Copying:
         :raises StoreError: it is not what was read from the source.
         """
         digest, count = hashlib.sha256(), 0
+        with self._writing.database.translated():
+            self._target.poll_invalidations()  # what another writer did meanwhile is to be seen
         for oid, data in _walk(lambda oid: self._root if oid == z64 else self._load_target(oid)):
             _add(digest, oid, data)
             count += 1
@@ -192,6 +204,15 @@ class _Copying:
     def _write(self, batch: list[tuple[bytes, bytes, bytes]]) -> None:
         if not batch:
             return
+        try:
+            self._store(batch)
+        except OSError as error:
+            problem = f"the copy is not finished, the file system refused ({error.strerror})"
+            fix = "Make room on the disk and run the same copy again"
+            raise StoreError(self._writing.database.location, problem, fix=fix) from error
+        self.written += len(batch)
+
+    def _store(self, batch: list[tuple[bytes, bytes, bytes]]) -> None:
         transaction = TransactionMetaData(description="kiokupy: copy")
         with self._writing.database.translated():
             self._target.tpc_begin(transaction)
@@ -204,7 +225,6 @@ class _Copying:
                 self._target.tpc_abort(transaction)
                 raise
             self._target.poll_invalidations()
-        self.written += len(batch)
 
 
 def _is_empty(root: Any) -> bool:

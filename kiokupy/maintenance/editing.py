@@ -68,7 +68,9 @@ def edit(directory: Directory, ids: Iterable[str], editor: Editor, *, dry_run: b
     text = _text(found.form for found in before.values())
     after = _parsed(editor(text))
     changed = {
-        name: found for name, found in after.items() if name not in before or not _same(found[1], before[name].form)
+        name: (line, form)
+        for name, (line, form) in after.items()
+        if name not in before or not _same(line, form, before[name].form)
     }
     deleted = [name for name in before if name not in after and name[0] == "entry"]
     if not changed and not deleted:
@@ -88,7 +90,7 @@ def external(command: str = "") -> Editor:
 
     :param command: ``$VISUAL`` or ``$EDITOR`` by default, or ``vi``.
     """
-    words = shlex.split(command or os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    words = shlex.split(command or os.environ.get("VISUAL") or os.environ.get("EDITOR") or "") or ["vi"]
 
     def run(text: str) -> str:
         with tempfile.TemporaryDirectory(prefix="kiokupy-") as folder:  # its mode is 0700, for what an editor adds
@@ -130,8 +132,9 @@ def _parsed(text: str) -> dict[Name, tuple[int, Form]]:
     return found
 
 
-def _same(one: Form, other: Form) -> bool:
-    return text_of(one) == text_of(other)  # in Python 1 == True, and dicts in another order are equal
+def _same(line: int, one: Form, other: Form) -> bool:
+    with explained(line):  # JSON can have a number that is too big for a float
+        return text_of(one) == text_of(other)  # in Python 1 == True, and dicts in another order are equal
 
 
 def _check_unchanged(unit: Unit, touched: dict[Name, _Seen]) -> None:
@@ -160,4 +163,4 @@ def _write(unit: Unit, before: dict[Name, _Seen], changed: dict[Name, tuple[int,
     intake.finish()
     for key in deleted:
         bare.remove(unit, key)
-    return Edited(tuple(sorted(inserted)), tuple(updated), tuple(deleted), intake.records, bare.stale(unit))
+    return Edited(tuple(sorted(inserted)), tuple(sorted(updated)), tuple(deleted), intake.records, bare.stale(unit))

@@ -19,6 +19,9 @@ NumberOf = Callable[[bytes], int]
 # JSON is read and written with a stack that ends; what is deeper is written beside, not inside.
 _DEEPEST = 30
 _LONGEST = 200
+# Sets are sorted by what their elements look like, with the sets in these, and in these; no further and no deeper than
+# above, for an element may lead back to its set. Beyond, a set looks like any other of its size.
+_LOOKS = 3
 _CONTAINERS = (list, dict, tuple, bytearray)
 
 
@@ -27,13 +30,13 @@ def encode(value: Any, number_of: NumberOf) -> Any:
 
     :raises ValueError: it refers to another database of ZODB.
     """
-    return _Encoder(value, number_of, {}).whole()
+    return _Encoder(value, number_of, {}, 0).whole()
 
 
 class _Encoder:
-    def __init__(self, value: Any, number_of: NumberOf, texts: dict[int, str]) -> None:
-        self._value, self._number_of, self._texts = value, number_of, texts
-        self._shared = _shared(value)
+    def __init__(self, value: Any, number_of: NumberOf, texts: dict[tuple[int, int], str], look: int) -> None:
+        self._value, self._number_of, self._texts, self._look = value, number_of, texts, look
+        self._shared = set() if look else _shared(value)
         self._numbers: dict[int, int] = {}
         self._aside: deque[Any] = deque()
 
@@ -45,17 +48,15 @@ class _Encoder:
         return parts[0] if len(parts) == 1 else {"$deep": parts}
 
     def _form(self, value: Any, depth: int) -> Any:
-        if isinstance(value, Key):
-            value = value.value
         if not _is_compound(value):
             return self._leaf(value)
         number = self._numbers.get(id(value))
         if number is not None:
             return {"$same": number}
         if depth >= _DEEPEST:
-            self._aside.append(value)
+            self._aside += () if self._look else (value,)
             return {"$same": self._number(value)}
-        if id(value) not in self._shared:
+        if id(value) not in self._shared and not self._look:
             return self._body(value, depth)
         return {"$id": self._number(value)} | _wrapped(value, self._body(value, depth))
 
@@ -105,6 +106,8 @@ class _Encoder:
         return {"$dict": [[self._form(key, depth), self._form(value, depth)] for key, value in pairs]}
 
     def _elements(self, elements: list[Any], depth: int) -> list[Any]:
+        if self._look == _LOOKS:
+            return [len(elements)]
         ordered = sorted(elements, key=self._order) if len(elements) > 1 else elements
         return [self._form(element, depth) for element in ordered]
 
@@ -138,11 +141,12 @@ class _Encoder:
         if not isinstance(element, StandIn | tuple | Elements):
             known = element is not None and element == element  # noqa: PLR0124  # nan is not
             return type(element).__name__, known, element if known else 0
-        if id(element) not in self._texts:
-            form = _Encoder(element, lambda oid: 0, self._texts).whole()
-            text = json.dumps(form, ensure_ascii=False)
-            self._texts[id(element)] = text if len(text) < _LONGEST else hashlib.sha256(text.encode()).hexdigest()
-        return "", True, self._texts[id(element)]
+        look = self._look + 1
+        if (id(element), look) not in self._texts:
+            text = json.dumps(_Encoder(element, lambda oid: 0, self._texts, look).whole(), ensure_ascii=False)
+            short = text if len(text) < _LONGEST else hashlib.sha256(text.encode()).hexdigest()
+            self._texts[id(element), look] = short
+        return "", True, self._texts[id(element), look]
 
 
 def _is_name(key: Any) -> bool:

@@ -91,7 +91,7 @@ class Intake:
         class_name, version, found = name(form["class"]), form.get("version"), Found()
         if not isinstance(version, str | None):
             raise ValueError(f"a version is text, not {version!r:.40}")
-        flags = sum({FLAGS[flag] if isinstance(flag, str) else int(flag) for flag in form["flags"]})
+        flags = sum(map(_flag, set(form["flags"])))
         head = write(decode(form["head"]), found) if "head" in form else None
         state: Any
         if flags & stored.STORED_ITSELF:
@@ -121,6 +121,12 @@ class Intake:
             self._oids[number] = u64(self._unit.connection.new_oid())
             self._open[number] = line
         return bytes(p64(self._oids[number]))
+
+
+def _flag(flag: Any) -> int:
+    if flag not in FLAGS:
+        raise ValueError(f"{flag!r:.40} is no flag")
+    return FLAGS[flag]
 
 
 def kind_of(form: Form) -> str:

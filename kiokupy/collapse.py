@@ -103,8 +103,7 @@ class Collapser:
         pickler = kind(buffer, self, found)
         self._run(pickler, value, owner)
         # The memo has all that was pickled, at the price of a tuple for each; plain data is sooner looked through.
-        in_memo = pickler.met_holder or pickler.cuts
-        held = (obj for _, obj in pickler.memo.copy().values()) if in_memo else plain_containers(value)
+        held = _memo_of(pickler) if pickler.met_holder or pickler.cuts else plain_containers(value)
         for obj in held:
             if obj is owner:  # in the memo it also is when it is pickled itself
                 self._holds_itself = True
@@ -139,6 +138,11 @@ class Collapser:
                 "Store an object or a dict that holds it",
             )
         return rule
+
+
+def _memo_of(pickler: _Pickler) -> list[object]:
+    """Return what a pickler came by, in that order; the memo itself is in the order of addresses."""
+    return [obj for _, obj in sorted(pickler.memo.copy().values(), key=lambda pair: pair[0])]
 
 
 class _Pickler(pickle.Pickler):

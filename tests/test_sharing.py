@@ -118,6 +118,19 @@ def test_what_an_intrinsic_object_shares_is_seen(directory):
         assert one.items.note is other.items
 
 
+def test_what_is_shared_does_not_depend_on_where_it_is_in_memory(directory):
+    for number in range(60):
+        inner, other = [], []
+        holder = types.SimpleNamespace(first=other, inner=inner)
+        inner.append(holder)
+        directory.store({"all": [inner, Person("a", items=inner)], "other": other}, id=str(number))
+        with directory.new_scope() as scope:
+            found = scope.get(str(number))
+            assert found["all"][0] is found["all"][1].items
+            assert found["all"][0][0].inner is found["all"][0]
+            assert found["all"][0][0].first is found["other"]
+
+
 def test_containers_that_hold_each_other_across_objects(directory):
     ring, cycle = [], {}
     ring.append(cycle)

@@ -105,12 +105,15 @@ def wait_for_port(port, process, seconds=30):
 
 
 @contextlib.contextmanager
-def running(command, port, **environment):
-    """Run a server until the block ends; it is killed then if it still runs."""
+def running(command, port, output=subprocess.PIPE, **environment):
+    """Run a server until the block ends; it is killed then if it still runs.
+
+    :param output: where its output goes. One that writes much waits for ever once a pipe is full that nobody reads.
+    """
     process = subprocess.Popen(
         command,
         env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
     )
@@ -135,7 +138,8 @@ def new_zeo():
         stores = [f"<filestorage {name}>\npath {folder}/{name}.fs\n</filestorage>" for name in range(_ZEO_STORES)]
         config = Path(folder, "zeo.conf")
         config.write_text("\n".join([f"<zeo>\naddress 127.0.0.1:{port}\n</zeo>", *stores]))
-        _session.enter_context(running([sys.executable, "-m", "ZEO.runzeo", "-C", str(config)], port))
+        command = [sys.executable, "-m", "ZEO.runzeo", "-C", str(config)]
+        _session.enter_context(running(command, port, subprocess.DEVNULL))
         _fresh.extend(f"zeo://127.0.0.1:{port}/{name}" for name in range(_ZEO_STORES))
     yield _fresh.pop()
 

@@ -185,8 +185,12 @@ class LiveObjects(Loading):
         self.host.store_new(objects)
         return [self.reference(owner, obj) for obj in objects]
 
-    def depart(self) -> None:
-        """End: objects leave with a note of their origin; ghosts can no longer load."""
+    def depart(self, *, unit_ends: bool = True) -> None:
+        """End: objects leave with a note of their origin; ghosts can no longer load.
+
+        :param unit_ends: let the connection's next user have other Persistent objects; without it those that are there
+            are unloaded only, so that the unit can go on, with its trees, among other live objects.
+        """
         self.closed = True
         self.host = None  # which holds this
         for key, obj in self._objects.items():
@@ -202,7 +206,8 @@ class LiveObjects(Loading):
         self._ids.clear()
         self._unit.connection.graph = Graph()
         if shared:
-            self._unit.connection.forget()
+            connection = self._unit.connection
+            (connection.forget if unit_ends else connection.cacheMinimize)()
 
     def _origin(self, key: str) -> Origin:
         record = self._records.get(key)

@@ -372,3 +372,26 @@ def test_a_load_makes_the_indexes_stale(memory):
         list(memory.search(age=36))
     reindex(memory)
     assert [person.name for person in memory.search(order_by="age")] == ["Eva", "Ada"]
+
+
+def test_persistent_objects_among_the_indexed_ones_are_built_and_checked_like_any(place):
+    """They are the connection's, which goes on after each block, as the trees of the index do."""
+    indexes = (
+        Index("owner", key=lambda account: account.owner.name, on=Account),
+        Index("friends", key=len_of_friends, on=Person),
+    )
+    with opened(place, *indexes) as directory:
+        with directory.new_scope() as scope:
+            for number in range(1100):
+                friends = kiokupy.ObjectSet([Person("friend", friends=None)]) if number % 100 == 0 else None
+                person = Person(f"{number:04}", friends=friends)
+                scope.insert(Account(person) if number % 2 else person, id=f"{number:04}")
+        assert check_indexes(directory) == []
+        reindex(directory)
+        assert check_indexes(directory) == []
+        assert [account.owner.name for account in directory.search(owner="1099")] == ["1099"]
+        assert len(list(directory.search(friends=1))) == 11
+
+
+def len_of_friends(person):
+    return None if person.friends is None else len(person.friends)

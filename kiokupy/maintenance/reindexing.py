@@ -100,7 +100,7 @@ def _values(unit: Unit, directory: Directory, index: Index) -> Iterator[Callable
     try:
         yield values
     finally:
-        live.depart()
+        live.depart(unit_ends=False)
 
 
 class _Rebuild:

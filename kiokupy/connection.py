@@ -176,9 +176,8 @@ class Verbatim(Persistent):  # type: ignore[misc]  # persistent has no annotatio
     def __init__(self, data: bytes) -> None:
         self.data = data
 
-    def __getnewargs__(self) -> tuple[()]:
-        """Have references to it name no class: ZODB then looks into the record."""
-        return ()
+    #: That there is one has references to it name no class: ZODB then looks into the record.
+    __getnewargs__ = tuple
 
 
 class _VerbatimWriter(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import ChainMap, UserDict, UserList, deque
+from collections import ChainMap, Counter, UserDict, UserList, deque
 from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -12,6 +12,8 @@ from kiokupy.paths import children
 # The C pickler recurses; far below what Python allows, since nobody knows how deep the caller is.
 _DEEPEST = 100
 
+
+_PATIENCE = 20
 
 _PLAIN = frozenset({dict, list, set, bytearray, tuple})
 
@@ -31,11 +33,14 @@ class Parts:
         # Two dicts of what exists already: a tuple for each would be one more object for Python's collector to visit.
         self._owners: dict[int, str] = {}
         self._held: dict[int, object] = {}
+        # How often an object had to share a container that it was seen with first.
+        self._gave: Counter[str] = Counter()
 
     def claim(self, key: str, containers: Iterable[object]) -> list[Shared]:
         """Note that an object holds containers, outer ones first, and return those that another one holds as well.
 
-        What is inside a returned one is not returned; from now on it is nobody's.
+        What is inside a returned one is not returned, and is nobody's from now on. That may have to be taken back, one
+        container at a time, where one holds the next; so from an object that shares again and again all are taken.
         """
         shared: list[Shared] = []
         inside: set[int] = set()
@@ -45,7 +50,10 @@ class Parts:
             self._held[number] = container
             if other != key and number not in inside:
                 shared.append(Shared(container, other))
-                inside |= {number} | _inside(container)
+                inside.add(number)
+                self._gave[other] += 1
+                if self._gave[other] < _PATIENCE:
+                    _add_inner(container, inside)
         for number in inside:
             self._owners.pop(number, None)
         return shared
@@ -87,15 +95,14 @@ def deep_ones(root: object) -> list[object]:
     return found
 
 
-def _inside(container: object) -> set[int]:
-    seen: set[int] = set()
+def _add_inner(container: object, numbers: set[int]) -> None:
+    """Add the numbers of all that is inside a container, but not what is inside of what has been added before."""
     pending = [_items(container)]
     while pending:
         for value in pending.pop():
-            if id(value) not in seen:
-                seen.add(id(value))
+            if id(value) not in numbers:
+                numbers.add(id(value))
                 pending.append(_items(value))
-    return seen
 
 
 def _items(value: object) -> Iterator[object]:

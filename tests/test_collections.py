@@ -989,3 +989,15 @@ def test_the_stored_form_is_ids_and_plain_values_in_trees(tmp_path):
         assert [*states["list"]._tree.items()] == [*enumerate([reference, *plain])]
         assert {key: [*state.member_ids()] for key, state in states.items()} == {k: ["a"] for k in states}
         assert {key: state.weak for key, state in states.items()} == {"set": True, "map": False, "list": False}
+
+
+def test_a_value_of_a_stored_map_is_replaced_by_another(memory):
+    with memory.new_scope() as scope:
+        scope.store(Person("owner", items=ObjectMap({"a": 1, "b": Person("b")})), id="owner")
+    with memory.new_scope() as scope:
+        items = scope.get("owner").items
+        items["a"], items["b"] = 2, Person("c")
+        items["a"] = 2
+    with memory.new_scope() as scope:
+        items = scope.get("owner").items
+        assert (items["a"], items["b"].name, len(items)) == (2, "c", 2)

@@ -13,7 +13,7 @@ from graph_stores import CountingStorage, directory_in, directory_on
 from persistent.mapping import PersistentMapping
 
 from kiokupy import ids
-from kiokupy.entry import FORMAT, Entry, EntryTree, Record, ref, restore
+from kiokupy.entry import FORMAT, Entry, EntryTree, Record, ref, restore, weak
 from kiokupy.errors import NotLoadable, StoreTooNew
 from kiokupy.rules import first_class, intrinsic
 
@@ -255,7 +255,7 @@ def test_a_format_of_the_future_is_refused():
         Entry.__new__(Entry).__setstate__((3, "x:Y", None, b"", (), 0))
 
 
-@pytest.mark.parametrize("stand_in", [lambda: ref(0, "a:B"), lambda: restore("a:B", "data")])
+@pytest.mark.parametrize("stand_in", [lambda: ref(0, "a:B"), lambda: weak(0, "a:B"), lambda: restore("a:B", "data")])
 def test_a_record_opened_by_pickle_stops_at_the_first_reference(stand_in):
     with pytest.raises(TypeError, match=r"opened by kiokupy.expand, not by pickle \(a:B"):
         stand_in()

@@ -62,6 +62,7 @@ def test_nothing_is_written_when_nothing_changed(directory):
         person, _ = scope.get("x")
         assert person.friend() is not None
         assert scope.get("dead").friend() is None
+        assert content(scope._live.entries["dead"].record)["friend"] == {"$weak": None}
     assert directory._database._db.lastTransaction() == before
 
 

@@ -35,13 +35,13 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
 
     def store(self, oid: bytes, serial: bytes, data: bytes, version: str, transaction: Any) -> None:
         """Keep a record for the transaction, merged with what another one wrote meanwhile if its class can do that."""
-        self._oid = max(self._oid, u64(oid))  # a copy brings its oids along
         try:
             super().store(oid, serial, data, version, transaction)
         except ConflictError:
             current = self._data[oid].maxKey()
             self._tdata[oid] = self.tryToResolveConflict(oid, current, serial, data)
             self._resolved.append(oid)
+        self._oid = max(self._oid, u64(oid))  # a copy brings its oids along
         self._written += 1
 
     def tpc_begin(self, transaction: Any, tid: bytes | None = None) -> None:

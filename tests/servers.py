@@ -62,14 +62,24 @@ def new_postgresql():
     try:
         yield url
     finally:
-        with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
+        _empty(url)
+        _spare.append(url)
+
+
+def _empty(url, attempts=10):
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        try:
             cursor.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
             connection.commit()
-        _spare.append(url)
+            return
+        except psycopg2.errors.DeadlockDetected:  # a backend takes its time to end, and drops its temporary tables
+            if attempts == 0:
+                raise
+    _empty(url, attempts - 1)
 
 
 def _create_database():

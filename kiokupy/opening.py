@@ -32,7 +32,7 @@ def connect(
     :param typemap: a type map of your own, to which ``allow_classes`` is added.
     :param indexes: what :meth:`Directory.search` finds objects by. Each directory that writes to the store declares the
         same ones; one that is declared for a store with objects must be built first, with
-        :func:`kiokupy.maintenance.reindexing.reindex`.
+        :func:`kiokupy.maintenance.reindex`.
     :param cache_size: how many records each connection keeps in memory.
     :param options: the backend's options; for each of them ``create`` (default 1: make the store if it is not there)
         and ``readonly`` (default 0).

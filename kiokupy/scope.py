@@ -262,11 +262,13 @@ class Scope(Lookups):
 
     def _write(self, draft: Draft, *, unchanged: bool = False) -> None:
         with self._unit.database.translated():
-            with suppress(*[UniqueViolation] if self._track else []):
+            try:
                 self._changes.write(draft, unchanged=unchanged)
-                return
-            # Who has the value may have given it up in memory.
-            self._changes.flush(self._fresh_draft(), draft.new, unchanged=unchanged)
+            except UniqueViolation:
+                if not self._track:
+                    raise
+                # Who has the value may have given it up in memory.
+                self._changes.flush(self._fresh_draft(), draft.new, unchanged=unchanged)
 
     def _write_pending(self) -> None:
         if not self._readonly:

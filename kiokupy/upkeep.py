@@ -14,7 +14,7 @@ from kiokupy.indexes import Index
 from kiokupy.indexing import FOLLOWS, Shift, State, StoredIndex
 
 #: What mends an index; ``name`` is to be filled in.
-REINDEX = "Build it: kiokupy.maintenance.reindexing.reindex(directory, {name!r})"
+REINDEX = "Build it: kiokupy.maintenance.reindex(directory, {name!r})"
 
 _PROBLEMS = {
     State.UNBUILT: "the index {name!r} was declared when the store had objects already, and is not built yet",

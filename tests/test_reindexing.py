@@ -292,7 +292,7 @@ def test_an_index_can_be_removed_from_the_store(file_place):
 
 
 def wrong(detail):
-    fix = "Build it: kiokupy.maintenance.reindexing.reindex(directory, 'age')"
+    fix = "Build it: kiokupy.maintenance.reindex(directory, 'age')"
     return Finding(Kind.INDEX, "age", detail, fix)
 
 

@@ -17,7 +17,7 @@ from kiokupy.entry import Entry, Record
 from kiokupy.errors import ConflictError, NotLoadable, NotStorable, UnknownBackend
 from kiokupy.sessions import ids as ids_module
 from kiokupy.sessions import keeping as keeping_module
-from kiokupy.sessions.content import SessionCodec
+from kiokupy.sessions.content import DirectoryObjects, SessionCodec
 from kiokupy.sessions.facts import Facts
 from kiokupy.sessions.manager import CookieAction
 

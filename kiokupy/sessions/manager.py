@@ -19,7 +19,6 @@ from kiokupy.sessions.session import Session
 from kiokupy.sessions.sweeping import BATCH, Sweeper, sweep_some
 from kiokupy.typemap import Allowed
 
-
 class CookieAction(enum.Enum):
     """What a web adapter does with the session's cookie at the end of a request."""
 
@@ -76,6 +75,7 @@ class SessionManager(Keeper):
         lazy: bool = False,
         device: Device | None = None,
         scope: Scope | Callable[[], Scope] | None = None,
+        kind: type[Session] = Session,
     ) -> Session:
         """Return the stored session of an id, else a new one that is not stored yet.
 
@@ -83,8 +83,9 @@ class SessionManager(Keeper):
         :param device: where it is used now; noted when the session is saved.
         :param scope: read and save it in the transaction of this scope, whose commit saves it. Or what opens one when
             it is needed, as ``directory.new_scope``: :meth:`conclude` commits that, and :meth:`abandon` drops it.
+        :param kind: the session's class, for web adapters that have one of their own.
         """
-        session = Session(self, id, device=device, joint=None if scope is None else Joint(scope))
+        session = kind(self, id, device=device, joint=None if scope is None else Joint(scope))
         if not lazy:
             session.open()
         return session

@@ -41,7 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _list(manager: SessionManager, options: argparse.Namespace) -> int:
-    return _say(manager.sessions(options.principal))
+    with closing(manager.sessions(options.principal)) as found:
+        return _say(found)
 
 
 def _stats(manager: SessionManager, options: argparse.Namespace) -> int:

@@ -121,7 +121,7 @@ def session_factory(
     def factory(request: Any) -> PyramidSession:
         scope = request.kiokupy_scope if join and _is_in_transaction(request) else None
         id = sent.read(request.environ.get("HTTP_COOKIE"))
-        session = manager.open(id, lazy=True, **({} if scope is None else {"scope": scope}))
+        session = manager.open(id, lazy=True, scope=scope)
         request.add_response_callback(_Ending(Exchange(manager, sent, session)))
         return PyramidSession(session)
 

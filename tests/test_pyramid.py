@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -81,13 +82,13 @@ def stored(manager):
 
 class TestInterface:
     def test_a_session_provides_pyramids_interface_whole(self, manager):
-        session = PyramidSession(manager.open())
+        session = manager.open(kind=PyramidSession)
 
         assert ISession.providedBy(session)
         assert verifyObject(ISession, session)
 
     def test_it_is_a_mapping(self, manager):
-        session = PyramidSession(manager.open())
+        session = manager.open(kind=PyramidSession)
         session.update(a=1, b=2)
         del session["a"]
 
@@ -95,14 +96,14 @@ class TestInterface:
 
     def test_it_was_created_at_a_whole_second_and_is_new_until_it_is_stored(self):
         with kiokupy.connect() as directory:
-            session = PyramidSession(SessionManager(directory, SessionPolicy(clock=lambda: 1000.75)).open())
+            session = SessionManager(directory, SessionPolicy(clock=lambda: 1000.75)).open(kind=PyramidSession)
 
             assert (session.created, type(session.created), session.new) == (1000, int, True)
             session.flush()
             assert not session.new
 
     def test_an_invalidated_session_goes_on_as_a_new_one(self, manager):
-        session = PyramidSession(manager.create())
+        session = manager.open(kind=PyramidSession)
         session["a"], old = 1, session.id
         session.invalidate()
 
@@ -113,7 +114,7 @@ class TestInterface:
 
     def test_a_nested_change_is_saved_with_or_without_changed(self, manager):
         for tells in (False, True):
-            session = PyramidSession(manager.create())
+            session = manager.open(kind=PyramidSession)
             session["cart"] = []
             session.flush()
             session["cart"].append("tea")
@@ -121,16 +122,6 @@ class TestInterface:
             session.flush()
 
             assert manager.retrieve(session.id)["cart"] == ["tea"]
-
-    def test_the_rest_of_a_session_can_be_read_and_set_through_it(self, manager):
-        session = PyramidSession(manager.create())
-        session.principal = "alice"
-
-        assert (session.principal, session.destroyed, repr(session)) == ("alice", False, "<Session, stored>")
-        with pytest.raises(AttributeError):
-            getattr(session, "nothing_of_this_name")  # noqa: B009  # the value is not wanted
-        with pytest.raises(AttributeError):
-            session.created = 5
 
 
 def test_a_session_goes_from_request_to_request(serve):
@@ -445,3 +436,195 @@ class TestSettings:
     def test_a_wrong_setting_is_refused(self, settings, message):
         with pytest.raises(kiokupy.TargetError, match=message):
             Configurator(settings=settings).include("kiokupy.web.pyramid")
+
+
+class Page:
+    """What the application keeps beside the session."""
+
+    def __init__(self):
+        self.hits = 0
+
+
+class TestJoined:
+    """Sessions in pyramid_tm's transactions, together with the application's objects."""
+
+    @pytest.fixture
+    def serve(self, tmp_path):
+        with contextlib.ExitStack() as stack:
+
+            def serve(*includes, settings=(), **views):
+                def configure(config):
+                    for name in includes:
+                        config.include(name)
+                    config.include("kiokupy.web.pyramid")
+                    config.add_exception_view(sorry, context=ZeroDivisionError)
+
+                settings = {
+                    **PLAIN, "kiokupy.join": "true", "kiokupy.target": f"file:path={tmp_path}/s.fs",
+                    "kiokupy.allow_modules": __name__, **dict(settings),
+                }  # fmt: skip
+                browser, app = stack.enter_context(application(configure, {**views, "hits": hits}, settings))
+                manager = app.registry["kiokupy.manager"]
+                stack.callback(manager.close)
+                manager.directory.store(Page(), id="page")
+                return browser, manager
+
+            def sorry(error, request):
+                return Response(f"sorry {sorted(request.session)}", status=400)
+
+            yield serve
+
+    def test_session_and_objects_are_committed_together(self, serve):
+        browser, manager = serve(hit=hit)
+
+        assert [browser.get("/hit").text for _ in range(2)] == ["1 1", "2 2"]
+        assert browser.get("/hits").text == "2"
+        assert manager.retrieve(browser.cookies["session"])["n"] == 2
+
+    def test_a_session_may_refer_to_an_object_and_finds_the_very_one(self, serve):
+        def refer(request):
+            request.session["page"] = request.kiokupy_scope.get("page")
+
+        def change(request):
+            request.session["page"].hits = 7
+            return request.session["page"] is request.kiokupy_scope.get("page")
+
+        browser, _ = serve(refer=refer, change=change)
+        browser.get("/refer")
+
+        assert browser.get("/change").text == "True"
+        assert browser.get("/hits").text == "7"
+
+    @pytest.mark.parametrize("path", ["raise", "doom", "veto"])
+    def test_they_are_dropped_together(self, serve, path):
+        def raises(request):
+            hit(request)
+            raise ZeroDivisionError
+
+        def doom(request):
+            hit(request)
+            request.tm.doom()
+
+        def veto(request):
+            hit(request)
+            return Response("no", status=409)
+
+        settings = {"tm.commit_veto": "pyramid_tm.default_commit_veto"}
+        browser, _ = serve(hit=hit, settings=settings, **{"raise": raises, "doom": doom, "veto": veto})
+        browser.get("/hit")
+        answer = browser.get(f"/{path}")
+
+        assert answer.text in ("sorry ['n']", "None", "no")
+        assert "set-cookie" not in answer.headers
+        assert browser.get("/hit").text == "2 2"
+
+    def test_a_new_session_that_was_dropped_has_no_cookie(self, serve):
+        def doom(request):
+            hit(request)
+            request.session.login("alice")
+            request.tm.doom()
+
+        browser, manager = serve(doom=doom)
+        browser.get("/doom")
+
+        assert dict(browser.cookies) == {}
+        assert stored(manager) == []
+
+    def test_a_login_moves_the_session_with_the_commit(self, serve):
+        def login(request):
+            hit(request)
+            request.session.login("alice")
+
+        browser, manager = serve(hit=hit, login=login, show=show, logout=lambda request: request.session.invalidate())
+        browser.get("/hit")
+        planted = browser.cookies["session"]
+        browser.get("/login")
+
+        assert browser.get("/show").text == "2 alice ['n']"
+        assert manager.retrieve(planted) is None
+        browser.get("/logout")
+        assert dict(browser.cookies) == {}
+        assert stored(manager) == []
+
+    def test_a_logout_that_is_dropped_did_not_happen(self, serve):
+        def logout(request):
+            request.session.invalidate()
+            raise ZeroDivisionError
+
+        browser, _ = serve(hit=hit, logout=logout)
+        browser.get("/hit")
+
+        assert browser.get("/logout").text == "sorry []"
+        assert browser.get("/hit").text == "2 2"
+
+    @pytest.mark.parametrize("manager_hook", ["", "pyramid_tm.explicit_manager"])
+    def test_a_request_that_conflicts_is_tried_again_with_a_fresh_session(self, serve, manager_hook):
+        attempts = []
+
+        def slow(request):
+            attempts.append(request.session["n"])
+            text = hit(request)
+            if len(attempts) == 1:
+                directory.txn_do(lambda scope: setattr(scope.get("page"), "hits", 10))
+                other = request.kiokupy_manager.retrieve(request.session.id)
+                other["other"] = 1
+                other.flush()
+            return text
+
+        settings = {"tm.manager_hook": manager_hook}
+        browser, manager = serve("pyramid_retry", hit=hit, slow=slow, show=show, settings=settings)
+        directory = manager.directory
+        browser.get("/hit")
+
+        assert browser.get("/slow").text == "11 2"
+        assert attempts == [1, 1]
+        assert browser.get("/show").text == "2 None ['n', 'other']"
+
+    def test_a_request_that_outlives_its_session_is_told_and_keeps_nothing(self, serve):
+        def slow(request):
+            hit(request)
+            request.kiokupy_manager.destroy(request.session.client_id)
+
+        browser, manager = serve(hit=hit, slow=slow)
+        browser.get("/hit")
+        answer = browser.get("/slow")
+
+        assert (answer.status_code, answer.text) == (400, GONE)
+        assert browser.get("/hits").text == "1"
+        assert stored(manager) == []
+
+    def test_an_untouched_session_is_not_opened(self, serve):
+        browser, manager = serve(static=lambda request: len(manager.directory._database.pool) if 0 else "hello")
+
+        assert "vary" not in browser.get("/static").headers
+
+    def test_a_request_that_pyramid_tm_does_not_look_after_saves_its_session_by_itself(self, serve):
+        def scope(request):
+            with pytest.raises(SettingsError, match="outside of a transaction"):
+                request.kiokupy_scope.get("page")
+
+        browser, _ = serve(count=count, scope=scope, settings={"tm.activate_hook": f"{__name__}.never"})
+
+        assert [browser.get("/count").text for _ in range(2)] == ["1", "2"]
+        assert browser.get("/scope").status_code == 200
+
+    def test_pyramid_tm_is_missed_by_name(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "pyramid_tm", None)
+
+        with pytest.raises(SettingsError, match="pip install pyramid_tm"):
+            Configurator(settings={"kiokupy.join": "true"}).include("kiokupy.web.pyramid")
+
+
+def hit(request):
+    """Count in the session and in an object."""
+    page = request.kiokupy_scope.get("page")
+    page.hits += 1
+    return f"{page.hits} {count(request)}"
+
+
+def hits(request):
+    return request.kiokupy_scope.get("page").hits
+
+
+def never(request):
+    return False

@@ -115,8 +115,8 @@ class BeakerSession(MutableMapping[str, Any]):
             return
         if not self._saved and not self._auto:
             session.revert()
-        elif self._saved and session.is_new and not session:
-            session.flush()  # an empty session is stored if the application says so: it may need the id elsewhere
+        elif self._saved:
+            session.held.wanted = True  # the application may need the id elsewhere
 
     def delete(self) -> None:
         """End the session, at once, and have the client drop the cookie."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable
 from typing import Any
 
 from pyramid.httpexceptions import HTTPNotFound
@@ -14,6 +14,7 @@ from zope.interface import implementer
 from kiokupy.backends import dsn
 from kiokupy.errors import SessionGone, SettingsError
 from kiokupy.scope import Scope
+from kiokupy.sessions.facts import Device
 from kiokupy.sessions.manager import SessionManager
 from kiokupy.sessions.session import Session
 from kiokupy.web.cookies import Cookie
@@ -25,80 +26,30 @@ _MANAGER = "kiokupy.manager"
 
 
 @implementer(ISession)
-class PyramidSession(MutableMapping[str, Any]):
-    """A session as Pyramid's ``ISession`` has it; whatever else is asked or set is that of the session within.
-
-    So ``request.session.login("alice")``, ``request.session.principal`` and the rest of :class:`Session` are there.
-    """
-
-    def __init__(self, session: Session) -> None:
-        vars(self)["_session"] = session
+class PyramidSession(Session):
+    """A session as Pyramid's ``ISession`` has it, with the rest of :class:`Session` beside it."""
 
     @property
-    def created(self) -> int:
+    def created(self) -> int:  # type: ignore[override]  # Pyramid's interface has it so
         """When the session was created, in seconds since 1970 UTC."""
-        return int(self._session.created.timestamp())
+        return int(super().created.timestamp())
 
     @property
     def new(self) -> bool:
         """Whether the session has not been stored yet."""
-        return self._session.is_new
+        return self.is_new
 
     def changed(self) -> None:
         """Do nothing: changes inside values are seen without being told."""
 
-    def invalidate(self) -> None:
-        """End the session, at once, and go on as a new, empty one under a new id."""
-        self._session.invalidate()
-
-    def flash(self, msg: Any, queue: str = "", allow_duplicate: bool = True) -> None:
-        """Put a message at the end of a queue, for this visitor's next page."""
-        self._session.flash(msg, queue, allow_duplicate)
-
-    def pop_flash(self, queue: str = "") -> list[Any]:
-        """Return the messages of a queue, and empty it."""
-        return self._session.pop_flash(queue)
-
-    def peek_flash(self, queue: str = "") -> list[Any]:
-        """Return the messages of a queue, and leave them there."""
-        return self._session.peek_flash(queue)
-
     def get_csrf_token(self) -> str:
-        """Return the session's token against forged requests; the first time, make one."""
-        return self._session.csrf_token()
-
-    def new_csrf_token(self) -> str:
-        """Make a new token against forged requests, and return it."""
-        return self._session.new_csrf_token()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(vars(self)["_session"], name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._session, name, value)
-
-    def __getitem__(self, key: str) -> Any:
-        return self._session[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._session[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self._session[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._session)
-
-    def __len__(self) -> int:
-        return len(self._session)
-
-    def __repr__(self) -> str:
-        return repr(self._session)
+        """Return the session's token against forged requests."""
+        return self.csrf_token()
 
 
 def session_factory(
     manager: SessionManager, cookie: Cookie | None = None, *, join: bool = False
-) -> Callable[[Any], PyramidSession]:
+) -> Callable[[Any], Session]:
     """Return what ``config.set_session_factory()`` takes.
 
     A session that a request does not touch costs nothing. What changed is saved after the last response callback,
@@ -118,12 +69,13 @@ def session_factory(
         raise SettingsError(f"the session factory takes a session manager, not a {type(manager).__name__}", fix=fix)
     sent = cookie if cookie is not None else Cookie()
 
-    def factory(request: Any) -> PyramidSession:
+    def factory(request: Any) -> Session:
         scope = request.kiokupy_scope if join and _is_in_transaction(request) else None
         id = sent.read(request.environ.get("HTTP_COOKIE"))
-        session = manager.open(id, lazy=True, scope=scope)
+        device = Device(request.user_agent, request.remote_addr)
+        session = manager.open(id, lazy=True, device=device, scope=scope, kind=PyramidSession)
         request.add_response_callback(_Ending(Exchange(manager, sent, session)))
-        return PyramidSession(session)
+        return session
 
     return factory
 

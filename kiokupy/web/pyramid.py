@@ -61,7 +61,7 @@ def session_factory(
     :param cookie: the cookie's attributes; ``Cookie(secure=False)`` for development over plain HTTP.
     :param join: where pyramid_tm looks after a request, read and save its session in ``request.tm``'s transaction,
         with the objects of ``request.kiokupy_scope``; its commit saves both, its abort drops both. Needs
-        :func:`includeme`.
+        :func:`set_up`.
     :raises SettingsError: ``manager`` is none.
     """
     if not isinstance(manager, SessionManager):
@@ -105,10 +105,8 @@ class _Ending:
 def includeme(config: Any) -> None:
     """Set up sessions from the application's settings, as ``config.include("kiokupy.web.pyramid")`` asks.
 
-    Settings are those of :func:`kiokupy.web.settings.configured`, each after ``kiokupy.``, and ``kiokupy.join``:
-    whether sessions are part of pyramid_tm's transactions (it is included then). The session manager is at
-    ``registry["kiokupy.manager"]`` and ``request.kiokupy_manager``, the scope of a request that pyramid_tm looks after
-    at ``request.kiokupy_scope``.
+    Settings are those of :func:`kiokupy.web.settings.configured`, each after ``kiokupy.``, and ``kiokupy.join``. What
+    there is then, :func:`set_up` says.
 
     :raises SettingsError: a setting is unknown or malformed; others as :func:`kiokupy.connect`.
     """
@@ -119,9 +117,23 @@ def includeme(config: Any) -> None:
     if join:
         _include_transactions(config)
     manager, cookie = configured(settings, also=(_JOIN,))
-    config.registry[_MANAGER] = manager
+    set_up(config, manager, cookie, join=join)
+
+
+def set_up(config: Any, manager: SessionManager, cookie: Cookie | None = None, *, join: bool = False) -> None:
+    """Set up sessions in code: all that :func:`includeme` does from settings.
+
+    ``request.session`` is the session then, ``request.kiokupy_manager`` and ``registry["kiokupy.manager"]`` the session
+    manager, and ``request.kiokupy_scope`` a scope in the transaction of a request that pyramid_tm looks after. A
+    :class:`SessionGone` that a view raises is answered with 400.
+
+    :param join: as of :func:`session_factory`; pyramid_tm is included.
+    """
+    if join:
+        _include_transactions(config)
     config.set_session_factory(session_factory(manager, cookie, join=join))
-    config.add_request_method(_manager, "kiokupy_manager", reify=True)
+    config.registry[_MANAGER] = manager
+    config.add_request_method(lambda request: manager, "kiokupy_manager", reify=True)
     config.add_request_method(_scope, "kiokupy_scope", reify=True)
     config.add_exception_view(_gone, context=SessionGone)
 
@@ -132,11 +144,6 @@ def _include_transactions(config: Any) -> None:
     except ImportError as error:
         fix = "Install it with: pip install pyramid_tm"
         raise SettingsError("kiokupy.join needs pyramid_tm, which is not installed", target=_JOIN, fix=fix) from error
-
-
-def _manager(request: Any) -> SessionManager:
-    manager: SessionManager = request.registry[_MANAGER]
-    return manager
 
 
 def _scope(request: Any) -> Scope:

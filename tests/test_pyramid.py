@@ -452,12 +452,13 @@ class TestJoined:
     def serve(self, tmp_path):
         with contextlib.ExitStack() as stack:
 
-            def serve(*includes, settings=(), **views):
+            def serve(*includes, settings=(), errors=(), **views):
                 def configure(config):
                     for name in includes:
                         config.include(name)
                     config.include("kiokupy.web.pyramid")
-                    config.add_exception_view(sorry, context=ZeroDivisionError)
+                    for error, view in {ZeroDivisionError: sorry, **dict(errors)}.items():
+                        config.add_exception_view(view, context=error)
 
                 settings = {
                     **PLAIN, "kiokupy.join": "true", "kiokupy.target": f"file:path={tmp_path}/s.fs",
@@ -592,7 +593,8 @@ class TestJoined:
         assert stored(manager) == []
         assert browser.get("/hit").text == "3 1"
 
-    def test_a_session_that_has_expired_at_the_commit_drops_the_objects_too(self):
+    @pytest.mark.parametrize("settings", [{}, {"tm.manager_hook": "pyramid_tm.explicit_manager"}])
+    def test_a_session_that_has_expired_at_the_commit_drops_the_objects_too(self, settings):
         now = [1000.0]
 
         def slow(request):
@@ -603,13 +605,29 @@ class TestJoined:
             directory.store(Page(), id="page")
             manager = SessionManager(directory, SessionPolicy(clock=lambda: now[0]))
             views = {"hit": hit, "hits": hits, "slow": slow}
-            with application(lambda config: set_up(config, manager, Cookie(secure=False), join=True), views) as served:
+            with application(
+                lambda config: set_up(config, manager, Cookie(secure=False), join=True), views, settings
+            ) as served:
                 browser = served[0]
                 browser.get("/hit")
                 answer = browser.get("/slow")
 
                 assert (answer.status_code, answer.text) == (400, GONE)
                 assert browser.get("/hits").text == "1"
+
+    def test_an_exception_view_for_a_commit_that_failed_sees_the_stored_session(self, serve):
+        def unstorable(request):
+            hit(request)
+            request.session["bad"] = open
+
+        def shown(error, request):
+            return Response(f"{sorted(request.session)} {request.session.get_csrf_token() != ''}", status=400)
+
+        browser, _ = serve(hit=hit, unstorable=unstorable, errors={kiokupy.NotStorable: shown})
+        browser.get("/hit")
+
+        assert browser.get("/unstorable").text == "['n'] True"
+        assert browser.get("/hit").text == "2 2"
 
     def test_a_request_that_pyramid_tm_does_not_look_after_saves_its_session_by_itself(self, serve):
         def scope(request):

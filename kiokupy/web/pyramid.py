@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -95,11 +94,12 @@ class _Ending:
             return
         error = request.exception
         self._exchange.failed = error is not None and not IExceptionResponse.providedBy(error)
-        try:
-            response.headerlist = self._exchange.answer(response.status, response.headerlist)
-        except SessionGone as gone:
-            answer = _answer(gone, request)
+        headers = self._exchange.answer(response.status, response.headerlist)
+        if headers is None:
+            answer = _answer(request)
             response.status, response.headerlist, response.app_iter = answer.status, answer.headerlist, answer.app_iter
+        else:
+            response.headerlist = headers
 
 
 def includeme(config: Any) -> None:
@@ -159,10 +159,11 @@ def _is_in_transaction(request: Any) -> bool:
     return bool(request.environ.get("tm.active"))
 
 
-def _answer(gone: SessionGone, request: Any) -> Any:
+def _answer(request: Any) -> Any:
     """Return the response about a session that was ended: the application's own if it has a view for that."""
+    gone = SessionGone()
     try:
-        return request.invoke_exception_view(sys.exc_info())
+        return request.invoke_exception_view((SessionGone, gone, None))
     except HTTPNotFound:
         return _gone(gone, request)
 

@@ -23,7 +23,8 @@ def main(folder, target):
     from django.test.runner import DiscoverRunner
     from sessions_tests import tests
 
-    from kiokupy.web.django import SessionMiddleware, SessionStore
+    from kiokupy.web.django import SessionStore
+    from kiokupy.web.django_middleware import SessionMiddleware
 
     class EngineTests(tests.SessionTestsMixin, SimpleTestCase):
         backend = SessionStore

@@ -1,10 +1,10 @@
 """Django's session engine: what Django's own tests of engines (test_django_peers.py) do not ask."""
 
 import asyncio
-import dataclasses
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,29 +28,27 @@ from django.http import HttpResponse  # noqa: E402
 from django.test import RequestFactory, override_settings  # noqa: E402
 
 from kiokupy.web import django_settings  # noqa: E402
-from kiokupy.web.django import SessionMiddleware, SessionStore  # noqa: E402
+from kiokupy.web.django import SessionStore  # noqa: E402
+from kiokupy.web.django_middleware import SessionMiddleware  # noqa: E402
 
 WEEK = 7 * 24 * 3600
 
 
 @pytest.fixture(params=["Hash", "SQLite"], autouse=True)
-def kept(request, tmp_path):
-    """Where sessions are kept: empty, and closed afterwards."""
-    with new_place(request.param, tmp_path) as place, override_settings(SESSION_KIOKUPY={"target": place.target}):
-        yield
-        django_settings.close()
+def settings_of(request, tmp_path):
+    """The settings of an empty store, which are read when it is first used; it is closed afterwards."""
+    with new_place(request.param, tmp_path) as place:
+        settings = {"target": place.target}
+        with override_settings(SESSION_KIOKUPY=settings):
+            yield settings
+            django_settings.close()
 
 
 @pytest.fixture
-def clock():
+def clock(settings_of):
     """The time of the manager's policy, which stands still until it is moved."""
-    return set_clock()
-
-
-def set_clock():
-    manager = django_settings.manager()
     now = [datetime.now(UTC).timestamp()]
-    manager.policy = dataclasses.replace(manager.policy, clock=lambda: now[0])
+    settings_of["clock"] = lambda: now[0]
     return now
 
 
@@ -316,23 +314,21 @@ def test_a_moment_is_not_put_off_by_use(clock):
     assert stored(store) == {}
 
 
-def test_what_the_settings_allow_limits_what_django_says(clock):
-    with override_settings(SESSION_KIOKUPY={"target": "Hash", "idle": 100, "absolute": 250}):
-        clock = set_clock()
-        idle, used, asked = saved(a=1), saved(a=1), saved(a=1)
-        asked.set_expiry(datetime.fromtimestamp(clock[0] + WEEK, UTC))
-        asked.save()
-        for _ in range(2):
-            clock[0] += 99
-            used = again(used)
-            assert used["a"] == 1
-            assert used.modified  # reading is use here, so the middleware saves
-            used.save()
-            assert not again(used).modified
-        assert (stored(idle), stored(asked)) == ({}, {})
-        clock[0] += 53
-        assert stored(used) == {}
-        django_settings.close()
+def test_what_the_settings_allow_limits_what_django_says(settings_of, clock):
+    settings_of.update(idle=100, absolute=250)
+    idle, used, asked = saved(a=1), saved(a=1), saved(a=1)
+    asked.set_expiry(datetime.fromtimestamp(clock[0] + WEEK, UTC))
+    asked.save()
+    for _ in range(2):
+        clock[0] += 99
+        used = again(used)
+        assert used["a"] == 1
+        assert used.modified  # reading is use here, so the middleware saves
+        used.save()
+        assert not again(used).modified
+    assert (stored(idle), stored(asked)) == ({}, {})
+    clock[0] += 53
+    assert stored(used) == {}
 
 
 def test_clearsessions_takes_out_what_has_ended(clock):
@@ -386,22 +382,20 @@ def test_a_session_is_read_and_saved_while_the_thread_of_djangos_database_is_bus
     assert stored(store) == {"a": 1, "b": 2}
 
 
-def test_the_event_loop_goes_on_while_a_session_is_saved():
-    store = SessionStore()
+def test_the_event_loop_goes_on_while_a_session_is_read_and_saved(settings_of):
+    store, threads = SessionStore(), set()
+    settings_of["clock"] = lambda: threads.add(threading.get_ident()) or time.time()
 
     async def visit():
-        loop = threading.get_ident()
-        threads = set()
-        policy = django_settings.manager().policy
-        clock = lambda: threads.add(threading.get_ident()) or policy.clock()  # noqa: E731
-        django_settings.manager().policy = dataclasses.replace(policy, clock=clock)
         await store.aset("a", 1)
         await store.asave()
         await again(store).aload()
-        assert threads
-        assert loop not in threads
+        await store.acycle_key()
+        await store.aflush()
+        return threading.get_ident()
 
-    asyncio.run(visit())
+    assert asyncio.run(visit()) not in threads
+    assert threads
 
 
 def respond(request, view):
@@ -525,3 +519,186 @@ def test_a_child_opens_the_store_for_itself_after_a_fork(tmp_path):
 def test_a_scope_is_there_only_where_it_is_joined():
     with pytest.raises(SettingsError, match="join"):
         SessionStore().scope  # noqa: B018  # the question is the act
+
+
+@pytest.fixture
+def joined(settings_of):
+    settings_of["join"] = True
+
+
+def cookie_of(response):
+    return response.cookies["sessionid"].value
+
+
+def request_with(key=None):
+    request = RequestFactory().get("/")
+    if key is not None:
+        request.COOKIES["sessionid"] = key
+    return request
+
+
+def note(request):
+    """Store an object and refer to it from the session, as a view does."""
+    order = [request.session.get("n", 0)]
+    request.session.scope.store(order, id=f"order {order[0]}")
+    request.session["n"] = order[0] + 1
+    request.session["order"] = order
+    return HttpResponse()
+
+
+def lookup(id):
+    return django_settings.manager().directory.lookup(id)
+
+
+@pytest.mark.usefixtures("joined")
+def test_a_joined_session_and_its_objects_are_committed_together():
+    first = respond(request_with(), note)
+    second = respond(request_with(cookie_of(first)), note)
+
+    assert cookie_of(first) == cookie_of(second)
+    assert (lookup("order 0"), lookup("order 1")) == ([0], [1])
+    assert dict(SessionStore(cookie_of(first)).items()) == {"n": 2, "order": [1]}
+
+
+@pytest.mark.usefixtures("joined")
+def test_a_joined_session_is_saved_where_the_scope_was_not_needed():
+    def view(request):
+        request.session["a"] = 1
+        return HttpResponse()
+
+    assert dict(SessionStore(cookie_of(respond(request_with(), view))).items()) == {"a": 1}
+
+
+@pytest.mark.usefixtures("joined")
+def test_objects_are_committed_where_the_session_did_not_change():
+    def view(request):
+        request.session.scope.store(["alone"], id="alone")
+        return HttpResponse()
+
+    response = respond(request_with(), view)
+
+    assert lookup("alone") == ["alone"]
+    assert not response.cookies
+    assert list(django_settings.manager().sessions()) == []
+
+
+@pytest.mark.usefixtures("joined")
+@pytest.mark.parametrize("status", [500, 503])
+def test_neither_is_kept_after_a_server_error(status):
+    first = respond(request_with(), note)
+
+    def view(request):
+        note(request)
+        request.session.cycle_key()
+        return HttpResponse(status=status)
+
+    response = respond(request_with(cookie_of(first)), view)
+
+    assert lookup("order 1") is None
+    assert SessionStore(cookie_of(first))["n"] == 1
+    assert not response.cookies
+
+
+@pytest.mark.usefixtures("joined")
+@pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt])
+def test_neither_is_kept_where_an_exception_passes_the_middleware(kind):
+    request = request_with()
+
+    def view(request):
+        note(request)
+        raise kind
+
+    with pytest.raises(kind):
+        respond(request, view)
+    assert lookup("order 0") is None
+    assert request.session.session_key is None
+    assert list(django_settings.manager().sessions()) == []
+
+
+@pytest.mark.usefixtures("joined")
+def test_neither_is_kept_where_a_task_was_cancelled():
+    async def view(request):
+        await request.session.aset("n", 1)
+        request.session.scope.store([0], id="order 0")
+        raise asyncio.CancelledError
+
+    async def visit():
+        await SessionMiddleware(view)(request_with())
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(visit())
+    assert lookup("order 0") is None
+
+
+@pytest.mark.usefixtures("joined")
+def test_neither_is_kept_where_the_session_was_ended_meanwhile():
+    first = respond(request_with(), note)
+
+    def view(request):
+        note(request)
+        django_settings.manager().destroy(cookie_of(first))
+        return HttpResponse()
+
+    with pytest.raises(SessionInterrupted):
+        respond(request_with(cookie_of(first)), view)
+    assert lookup("order 1") is None
+
+
+@pytest.mark.usefixtures("joined")
+def test_a_joined_session_is_flushed_with_the_objects():
+    first = respond(request_with(), note)
+
+    def view(request):
+        request.session.scope.store(["last"], id="last")
+        request.session.flush()
+        return HttpResponse()
+
+    response = respond(request_with(cookie_of(first)), view)
+
+    assert lookup("last") == ["last"]
+    assert cookie_of(response) == ""
+    assert list(django_settings.manager().sessions()) == []
+
+
+@pytest.mark.usefixtures("joined")
+def test_a_joined_session_whose_key_is_cycled_has_the_new_one_in_the_view_and_afterwards():
+    first = respond(request_with(), note)
+    seen = []
+
+    def view(request):
+        request.session["_auth_user_id"] = "42"
+        request.session.cycle_key()
+        seen.append(request.session.session_key)
+        return HttpResponse()
+
+    response = respond(request_with(cookie_of(first)), view)
+
+    assert seen == [cookie_of(response)] != [cookie_of(first)]
+    assert stored(SessionStore(cookie_of(first))) == {}
+    assert SessionStore(cookie_of(response))["n"] == 1
+    assert principals() == ["42"]
+
+
+@pytest.mark.usefixtures("joined")
+def test_a_joined_session_that_is_empty_can_be_created_and_is_stored_at_the_end():
+    def view(request):
+        request.session.create()
+        return HttpResponse()
+
+    response = respond(request_with(), view)
+
+    assert SessionStore().exists(cookie_of(response))
+
+
+@pytest.mark.usefixtures("joined")
+def test_a_joined_session_can_be_looked_at_after_the_response():
+    request = request_with()
+    respond(request, note)
+
+    assert request.session["order"] == [0]
+    assert request.session.session_key is not None
+
+
+@pytest.mark.usefixtures("joined")
+def test_a_store_of_its_own_is_in_no_scope():
+    assert stored(saved(a=1)) == {"a": 1}

@@ -9,14 +9,12 @@ from typing import Any, TypeVar
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
-from django.contrib.sessions import middleware
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 from django.contrib.sessions.exceptions import SessionInterrupted
-from django.core.exceptions import ImproperlyConfigured
-from django.http import HttpRequest, HttpResponse
 
 from kiokupy.errors import SessionGone
-from kiokupy.sessions.record import Device
+from kiokupy.scope import Scope
+from kiokupy.sessions.facts import Device
 from kiokupy.sessions.session import Session
 from kiokupy.web.django_settings import manager
 
@@ -36,6 +34,8 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django has no types
     :param session_key: the id that the client sent, if any; one that the store does not know is never adopted.
     """
 
+    _session_key: str | None  # Django's, as is session_key for reading
+
     def __init__(self, session_key: str | None = None) -> None:
         #: What the client says it is, if whoever made the store knows.
         self.device: Device | None = None
@@ -51,8 +51,10 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django has no types
         """
         if self._told is not None:
             return self._told
-        session: Session | None = self.__dict__.get("_session_cache")
-        return session is not None and (session.modified or _is_renewal_due(session))
+        session = self._loaded
+        if session is None or not manager().is_worth_saving(session):
+            return False
+        return session.modified or _is_renewal_due(session)
 
     @modified.setter
     def modified(self, value: bool) -> None:
@@ -62,6 +64,14 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django has no types
     def kiokupy(self) -> Session:
         """The session as kiokupy has it, with verbs that Django has not, as ``is_fresh()`` and ``increment()``."""
         return self._get_session()
+
+    @property
+    def scope(self) -> Scope:
+        """The scope that is committed with the session at the end of the request, for the application's objects.
+
+        :raises SettingsError: sessions are not joined: ``SESSION_KIOKUPY`` says so, and this middleware does it.
+        """
+        return self._get_session().scope
 
     def pop(self, key: str, *default: Any, **named: Any) -> Any:
         """Take a key out and return its value."""
@@ -119,8 +129,9 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django has no types
         if must_create and not session.is_new:
             raise CreateError
         self._tell_facts(session)
+        session.held.wanted = True
         try:
-            session.flush()
+            self._write(session)
         except SessionGone as error:
             raise UpdateError from error
         if self.session_key != session.id:
@@ -128,8 +139,7 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django has no types
 
     def delete(self, session_key: str | None = None) -> None:
         """End the session of a key, or else this one; ending one that is not there is fine."""
-        key = session_key or self.session_key
-        session: Session | None = self.__dict__.get("_session_cache")
+        key, session = session_key or self.session_key, self._loaded
         if key is not None and key == self.session_key and session is not None:
             session.destroy()
         elif key is not None:
@@ -149,62 +159,66 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django has no types
         manager().sweep()
 
     def is_empty(self) -> bool:
-        """Tell whether there is neither a key nor anything in the session."""
+        """Tell whether there is no key, and nothing in the session that is to be stored."""
         if settings.SESSION_SAVE_EVERY_REQUEST and self.session_key is not None:
             self._get_session()  # so that a key which the store does not know is not taken for a session to be saved
-        empty: bool = super().is_empty()
-        return empty
+        session = self._loaded
+        return self.session_key is None and (session is None or not manager().is_worth_saving(session))
 
     async def aexists(self, session_key: str | None) -> bool:
         """As :meth:`exists`."""
-        return await _beside(self.exists, session_key)
+        return await beside(self.exists, session_key)
 
     async def acreate(self) -> None:
         """As :meth:`create`."""
-        await _beside(self.create)
+        await beside(self.create)
 
     async def asave(self, must_create: bool = False) -> None:
         """As :meth:`save`."""
-        await _beside(self.save, must_create)
+        await beside(self.save, must_create)
 
     async def adelete(self, session_key: str | None = None) -> None:
         """As :meth:`delete`."""
-        await _beside(self.delete, session_key)
+        await beside(self.delete, session_key)
 
     async def aload(self) -> Session:
         """As :meth:`load`."""
-        return await _beside(self.load)
+        return await beside(self.load)
 
     async def aflush(self) -> None:
         """As :meth:`flush`."""
-        await _beside(self.flush)
+        await beside(self.flush)
 
     async def acycle_key(self) -> None:
         """As :meth:`cycle_key`."""
-        await _beside(self.cycle_key)
+        await beside(self.cycle_key)
 
     @classmethod
     async def aclear_expired(cls) -> None:
         """As :meth:`clear_expired`."""
-        await _beside(cls.clear_expired)
+        await beside(cls.clear_expired)
+
+    @property
+    def _loaded(self) -> Session | None:
+        return self.__dict__.get("_session_cache")  # Django's name for it
 
     def _get_session(self, no_load: bool = False) -> Session:
         self.accessed = True
-        if "_session_cache" not in self.__dict__:
+        if self._loaded is None:
             self._session_cache = self._opened(None) if no_load or self.session_key is None else self.load()
         session: Session = self._session_cache
         return session
 
     async def _aget_session(self, no_load: bool = False) -> Session:
-        return (
-            await _beside(self._get_session, no_load) if "_session_cache" not in self.__dict__ else self._get_session()
-        )
+        return self._get_session() if self._loaded is not None else await beside(self._get_session, no_load)
 
     _session = property(_get_session)
 
     def _opened(self, key: str | None) -> Session:
-        current = manager()
-        return current.open(key, device=self.device)
+        return manager().open(key, device=self.device)
+
+    def _write(self, session: Session) -> None:
+        session.flush()
 
     def _tell_facts(self, session: Session) -> None:
         """Tell the store whose session it is and when it ends, which Django keeps in the session's data."""
@@ -213,17 +227,15 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django has no types
         if principal != session.principal:
             session.principal = principal
         policy = manager().policy
+        idle, absolute = policy.idle, policy.absolute
         if isinstance(end, str):
             end = datetime.fromisoformat(end)
         if isinstance(end, datetime):
             begun = session.authenticated or session.created
-            session.set_lifetime(
-                idle=policy.idle, absolute=_lesser(end.timestamp() - begun.timestamp(), policy.absolute)
-            )
+            absolute = _lesser(end.timestamp() - begun.timestamp(), absolute)
         else:
-            session.set_lifetime(
-                idle=_lesser(end or self.get_session_cookie_age(), policy.idle), absolute=policy.absolute
-            )
+            idle = _lesser(end or self.get_session_cookie_age(), idle)
+        session.set_lifetime(idle=idle, absolute=absolute)
 
 
 def _is_renewal_due(session: Session) -> bool:
@@ -236,32 +248,6 @@ def _lesser(seconds: float, limit: float | None) -> float:
     return max(seconds if limit is None else min(seconds, limit), _AT_ONCE)
 
 
-async def _beside(work: Callable[..., T], *args: Any) -> T:
+async def beside(work: Callable[..., T], *args: Any) -> T:
     """Do work in a thread beside the event loop; not in the one that Django's database connections need."""
     return await sync_to_async(work, thread_sensitive=False)(*args)
-
-
-class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # Django has no types
-    """Django's session middleware, and more: it notes the client's device.
-
-    To be named in ``MIDDLEWARE`` in place of ``django.contrib.sessions.middleware.SessionMiddleware``.
-
-    :raises ImproperlyConfigured: ``SESSION_ENGINE`` is another one.
-    """
-
-    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
-        super().__init__(get_response)
-        if not issubclass(self.SessionStore, SessionStore):
-            raise ImproperlyConfigured(f'{type(self).__module__}.SessionMiddleware needs SESSION_ENGINE = "{__name__}"')
-
-    def process_request(self, request: HttpRequest) -> None:
-        """Give the request its session."""
-        super().process_request(request)
-        request.session.device = Device(request.META.get("HTTP_USER_AGENT"), request.META.get("REMOTE_ADDR"))
-
-    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        """Save the session, and set or delete its cookie; a response that does either may not be kept by any cache."""
-        response = super().process_response(request, response)
-        if settings.SESSION_COOKIE_NAME in response.cookies:
-            response["Cache-Control"] = "no-store"
-        return response

@@ -20,7 +20,7 @@ from kiokupy.web.settings import configured
 
 NAME = "SESSION_KIOKUPY"
 
-_JOIN = "join"
+_JOIN, _CLOCK = _OURS = ("join", "clock")
 #: Django says how long a session lives, unless these are set as well.
 _UNLIMITED = {"idle": None, "absolute": None}
 
@@ -46,7 +46,8 @@ def manager() -> SessionManager:
     slot = _slots.setdefault(os.getpid(), _Slot())
     with slot.lock:
         if slot.manager is None:
-            slot.manager = configured(_given(), also=(_JOIN,)).manager
+            given = _given()
+            slot.manager = configured(given, also=_OURS, clock=given.get(_CLOCK)).manager
         return slot.manager
 
 
@@ -71,7 +72,7 @@ def check(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
             given["target"] = "Hash"
         else:
             given = {name: value for name, value in given.items() if name not in (BACKEND, OPTIONS)}
-        configured(given, also=(_JOIN,)).manager.close()
+        configured(given, also=_OURS).manager.close()
     except (ImproperlyConfigured, KiokuError) as error:
         return [checks.Error(str(error), obj=NAME, id="kiokupy.E001")]
     return []

@@ -629,6 +629,70 @@ def test_a_middleware_without_a_manager_is_refused():
         SessionMiddleware(lambda environ, start_response: [], "Hash")
 
 
+class TestJoin:
+    """The session and the application's objects are saved in one transaction."""
+
+    @pytest.fixture
+    def served(self, manager):
+        def app(environ, start_response):
+            session = environ["kiokupy.session"]
+            if environ["PATH_INFO"] != "/":
+                session.scope.store({"order": 1}, id=f"order {session.increment('orders')}")
+            if environ["PATH_INFO"] == "/raise":
+                raise RuntimeError("as asked")
+            start_response("500 Sorry" if environ["PATH_INFO"] == "/500" else "200 OK", PLAIN)
+            return [str(session.get("orders")).encode()]
+
+        return Server(SessionMiddleware(app, manager, join=True))
+
+    def test_both_are_saved_before_the_headers_leave(self, served, manager):
+        assert served.get(PATH_INFO="/order") == b"1"
+        assert served.get(PATH_INFO="/order") == b"2"
+        assert served.get() == b"2"
+        assert manager.directory.exists("order 2")
+
+    @pytest.mark.parametrize("path", ["/raise", "/500"])
+    def test_neither_is_saved_if_the_request_failed(self, served, manager, path):
+        served.get(PATH_INFO="/order")
+        with contextlib.suppress(RuntimeError):
+            served.get(PATH_INFO=path)
+
+        assert served.get() == b"1"
+        assert not manager.directory.exists("order 2")
+
+    def test_no_connection_stays_open(self, served, manager):
+        for path in ("/", "/order", "/raise", "/500"):
+            with contextlib.suppress(RuntimeError):
+                served.get(PATH_INFO=path)
+        with manager.directory.new_unit() as unit:
+            opened = [one for one in unit.connection.db().connectionDebugInfo() if one["opened"]]
+
+        assert len(opened) == 1
+
+
+def test_where_a_session_is_used_is_noted(manager, serve_app):
+    def app(environ, start_response):
+        environ["kiokupy.session"].login("alice")
+        start_response("200 OK", PLAIN)
+        return [b""]
+
+    serve_app(app).get(HTTP_USER_AGENT="Firefox", REMOTE_ADDR="10.0.0.1")
+
+    assert next(manager.sessions("alice")).device == kiokupy.Device("Firefox", "10.0.0.1")
+
+
+def test_the_cookie_of_a_login_that_is_to_be_remembered_outlives_the_browser(serve_app):
+    def app(environ, start_response):
+        environ["kiokupy.session"].login("alice", remember=True)
+        start_response("200 OK", PLAIN)
+        return [b""]
+
+    server = serve_app(app)
+    server.get()
+
+    assert f"; Max-Age={14 * 86400};" in server.header("Set-Cookie")[0]
+
+
 class TestPaste:
     def test_the_filter_is_found_by_its_entry_points(self):
         points = metadata.entry_points(group="paste.filter_app_factory")

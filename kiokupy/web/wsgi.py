@@ -27,8 +27,7 @@ class SessionMiddleware:
     :param manager: keeps the sessions.
     :param cookie: the cookie's attributes; ``Cookie(secure=False)`` for development over plain HTTP.
     :param key: where in the environ the session is put.
-    :param join: save a request's session and the application's objects in ``session.scope`` in one transaction, before
-        the headers leave, or neither.
+    :param join: save the session and the application's objects in ``session.scope`` in one transaction, or neither.
     """
 
     def __init__(
@@ -48,21 +47,19 @@ class SessionMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        session = self.manager.open(
-            self.cookie.read(environ.get("HTTP_COOKIE")),
-            lazy=True,
-            device=Device(environ.get("HTTP_USER_AGENT"), environ.get("REMOTE_ADDR")),
-            scope=self.manager.directory.new_scope if self.join else None,
-        )
-        environ[self.key] = session
-        response = _Response(Exchange(self.manager, self.cookie, session), start_response)
+        id = self.cookie.read(environ.get("HTTP_COOKIE"))
+        device = Device(environ.get("HTTP_USER_AGENT"), environ.get("REMOTE_ADDR"))
+        new_scope = self.manager.directory.new_scope if self.join else None
+        environ[self.key] = session = self.manager.open(id, lazy=True, device=device, scope=new_scope)
+        exchange = Exchange(self.manager, self.cookie, session)
+        response = _Response(exchange, start_response)
         # Servers such as waitress send what they get: a body would be taken for the next response.
         response.gone_text = b"" if environ.get("REQUEST_METHOD") == "HEAD" else GONE_TEXT
         try:
             result = self.app(environ, response.start)
         except BaseException:
-            response.exchange.failed = True
-            response.exchange.finish()
+            exchange.failed = True
+            exchange.finish()
             raise
         wrapper = environ.get("wsgi.file_wrapper")
         whole = isinstance(result, list | tuple) or (isinstance(wrapper, type) and isinstance(result, wrapper))

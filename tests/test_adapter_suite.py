@@ -14,10 +14,11 @@ class TestWSGI(AdapterSuite):
     def url(self, site, manager, cookie):
         def app(environ, start_response):
             answer = site.answer(environ["kiokupy.session"], environ["PATH_INFO"], environ["QUERY_STRING"])
-            start_response(answer.status_line, answer.headers)
-            if environ["REQUEST_METHOD"] == "HEAD":
-                return []
-            return [answer.body] if answer.stream is None else answer.stream
+            if answer.stream is not None:
+                start_response(answer.status_line, answer.headers)
+                return answer.stream
+            start_response(answer.status_line, [*answer.headers, ("Content-Length", str(len(answer.body)))])
+            return [answer.body] if environ["REQUEST_METHOD"] != "HEAD" else []
 
         with serving.served(SessionMiddleware(app, manager, cookie)) as url:
             yield url

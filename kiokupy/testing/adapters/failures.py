@@ -30,9 +30,7 @@ class Failures:
         assert browser.get("/get", key="a").value == "1"
 
     @pytest.mark.parametrize("status", ["500", "503"])
-    def test_an_answer_from_500_on_saves_nothing(
-        self, browser: Browser, manager: SessionManager, status: str
-    ) -> None:
+    def test_an_answer_from_500_on_saves_nothing(self, browser: Browser, manager: SessionManager, status: str) -> None:
         assert browser.get("/set", key="a", value="1", status=status).status == int(status)
         assert (browser.cookies, stored(manager)) == ({}, 0)
         browser.get("/set", key="a", value="1")

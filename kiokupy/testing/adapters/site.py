@@ -30,7 +30,8 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-_PATIENCE = 30.0
+#: Seconds that a request waits at the gate, and for how long a test waits for it to come there.
+_PATIENCE, _WAY = 30.0, 10.0
 
 #: What an answer to ``public=1`` says.
 PUBLIC = [("Cache-Control", "public, max-age=60"), ("Vary", "Accept-Language"), ("Set-Cookie", "theme=dark; Path=/")]
@@ -70,7 +71,7 @@ class Gate:
 
     def expect(self) -> None:
         """Wait until a request is held up."""
-        assert self._arrived.wait(_PATIENCE), "no request came to the gate"
+        assert self._arrived.wait(_WAY), "no request came to the gate"
 
     def open(self) -> None:
         """Let it go."""

@@ -42,7 +42,7 @@ def served(app):
 
 
 class TestToy(AdapterSuite):
-    capabilities = [AdapterCapability.LAZY]
+    capabilities = (AdapterCapability.LAZY,)
     toy = Toy
 
     @pytest.fixture
@@ -59,6 +59,8 @@ class TestToy(AdapterSuite):
 class Adopting(Toy):
     """Takes the client's id for a new session."""
 
+    found_by = ("test_a_strange_id_is_not_adopted",)
+
     def open(self, environ):
         session = super().open(environ)
         if session.client_id and session.is_new:
@@ -68,6 +70,11 @@ class Adopting(Toy):
 
 class Eager(Toy):
     """Stores a session for each visitor."""
+
+    found_by = (
+        "test_a_request_that_does_not_touch_its_session_stores_nothing_and_sets_no_cookie",
+        "test_any_number_of_unknown_ids_stores_nothing",
+    )
 
     def open(self, environ):
         session = super().open(environ)
@@ -79,6 +86,8 @@ class Eager(Toy):
 class Asking(Toy):
     """Asks the store for each request's session."""
 
+    found_by = ("test_a_request_that_does_not_touch_its_session_does_not_ask_the_store",)
+
     def open(self, environ):
         session = super().open(environ)
         session.open()
@@ -88,6 +97,8 @@ class Asking(Toy):
 class WithoutVary(Toy):
     """Forgets to tell caches that an answer depends on the cookie."""
 
+    found_by = ("test_an_answer_to_which_the_session_was_read_varies_by_cookie",)
+
     def headers(self, headers, session, action):
         return [(name, value.replace(", Cookie", "")) for name, value in super().headers(headers, session, action)
                 if (name, value) != ("Vary", "Cookie")]  # fmt: skip
@@ -95,6 +106,8 @@ class WithoutVary(Toy):
 
 class WithoutNoStore(Toy):
     """Forgets to tell caches not to keep an answer with a cookie."""
+
+    found_by = ("test_an_answer_that_sets_or_deletes_the_cookie_is_kept_by_no_cache",)
 
     def headers(self, headers, session, action):
         added = [pair for pair in super().headers([], session, action) if pair[0] == "Set-Cookie"]
@@ -104,12 +117,16 @@ class WithoutNoStore(Toy):
 class Overwriting(Toy):
     """Drops the cookies that the application sets itself."""
 
+    found_by = ("test_what_the_application_says_of_its_answer_stays",)
+
     def headers(self, headers, session, action):
         return super().headers([pair for pair in headers if pair[0] != "Set-Cookie"], session, action)
 
 
 class Late(Toy):
     """Saves after the headers have left: a cookie is sent for what may be stored in a while."""
+
+    found_by = ("test_the_session_is_saved_before_the_headers_leave",)
 
     def end(self, session, status):
         if not session.accessed or status.startswith("5") or not self.manager.is_worth_saving(session):
@@ -129,12 +146,16 @@ class Late(Toy):
 class Undaunted(Toy):
     """Saves also what a failed request did."""
 
+    found_by = ("test_an_answer_from_500_on_saves_nothing",)
+
     def end(self, session, status):
         return self.manager.conclude(session)
 
 
 class Unraised(Toy):
     """Saves also what a request did before it raised."""
+
+    found_by = ("test_a_request_that_raises_saves_nothing",)
 
     def __call__(self, environ, start_response):
         try:
@@ -146,6 +167,8 @@ class Unraised(Toy):
 
 class Resurrecting(Toy):
     """Stores a session that was ended meanwhile once more."""
+
+    found_by = ("test_a_request_whose_session_was_ended_is_answered_with_400_and_does_not_bring_it_back",)
 
     def end(self, session, status):
         try:
@@ -161,6 +184,8 @@ class Resurrecting(Toy):
 class Hushing(Toy):
     """Does not tell a client that its changes are lost."""
 
+    found_by = ("test_a_request_whose_session_was_ended_is_answered_with_400_and_does_not_bring_it_back",)
+
     def end(self, session, status):
         try:
             return super().end(session, status)
@@ -171,7 +196,10 @@ class Hushing(Toy):
 class Remembering(Toy):
     """Keeps sessions in the process, too."""
 
-    known: dict
+    found_by = (
+        "test_a_session_that_is_not_used_ends_and_its_cookie_goes",
+        "test_a_moved_session_has_its_data_under_a_new_id_and_the_old_one_is_dead",
+    )
 
     def open(self, environ):
         self.__dict__.setdefault("known", {})
@@ -187,6 +215,8 @@ class Remembering(Toy):
 
 class Shallow(Toy):
     """Sees only changes of the session's own keys."""
+
+    found_by = ("test_a_change_inside_a_value_is_saved",)
 
     def open(self, environ):
         self.__dict__.setdefault("before", {})
@@ -206,12 +236,19 @@ class Shallow(Toy):
 class Staying(Toy):
     """Keeps the cookie of a session that has ended."""
 
+    found_by = (
+        "test_the_cookie_of_a_strange_id_is_deleted_and_nothing_is_stored",
+        "test_a_logout_takes_the_session_out_of_the_store_and_deletes_the_cookie",
+    )
+
     def headers(self, headers, session, action):
         return super().headers(headers, session, CookieAction.KEEP if action is CookieAction.DELETE else action)
 
 
 class Strict(Toy):
     """Reads cookies with the standard library, which gives up on all of them if one is malformed."""
+
+    found_by = ("test_the_session_is_found_among_other_cookies",)
 
     def open(self, environ):
         try:
@@ -225,6 +262,8 @@ class Strict(Toy):
 class Homemade(Toy):
     """Writes a cookie of its own, without the attributes that were asked for."""
 
+    found_by = ("test_the_cookie_has_the_attributes_that_were_asked_for",)
+
     def headers(self, headers, session, action):
         found = super().headers(headers, session, action)
         own = f"{self.cookie.name}="
@@ -235,6 +274,8 @@ class Homemade(Toy):
 class Talkative(Toy):
     """Writes ids into the log."""
 
+    found_by = ("test_no_id_is_in_the_log",)
+
     def end(self, session, status):
         action = super().end(session, status)
         logging.getLogger("toy").debug("the session %s has ended", session.client_id)
@@ -244,12 +285,19 @@ class Talkative(Toy):
 class Wordy(Toy):
     """Answers with a body where there must be none."""
 
+    found_by = (
+        "test_head_does_what_get_does_and_has_no_body",
+        "test_the_answer_to_head_about_an_ended_session_has_no_body",
+    )
+
     def __call__(self, environ, start_response):
         return [b"".join(super().__call__(environ, start_response)) or b"hello"]
 
 
 class Leaking(Toy):
     """Leaves a connection to the store open."""
+
+    found_by = ("test_reading_stores_nothing_and_sets_no_cookie",)
 
     def open(self, environ):
         environ["toy.unit"] = self.manager.directory.new_unit()
@@ -260,10 +308,16 @@ class Leaking(Toy):
 class Unmoving(Toy):
     """Does not send the new id of a session that was moved."""
 
+    found_by = ("test_a_login_moves_the_session_and_the_old_id_is_dead",)
+
     def end(self, session, status):
         action = super().end(session, status)
         return CookieAction.KEEP if session.client_id is not None and action is CookieAction.SEND else action
 
 
 for fault in Toy.__subclasses__():
-    globals()[f"Test{fault.__name__}"] = type(f"Test{fault.__name__}", (TestToy,), {"toy": fault})
+    # The others may find it as well, but they take their time.
+    others = [name for name in dir(TestToy) if name.startswith("test_") and name not in fault.found_by]
+    globals()[f"Test{fault.__name__}"] = type(
+        f"Test{fault.__name__}", (TestToy,), {"toy": fault, **dict.fromkeys(others)}
+    )

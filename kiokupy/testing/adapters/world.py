@@ -50,7 +50,7 @@ def stored(manager: SessionManager) -> int:
 def under_way(browser: Browser, site: Site, *, method: str = "GET", **query: str) -> Iterator[Future[Page]]:
     """Have a request for ``/slow`` under way in the block; the block opens the gate, and gets the page."""
     with ThreadPoolExecutor(1) as pool:
-        page = pool.submit(lambda: browser.copy().get("/slow", method=method, **query))
+        page = pool.submit(lambda: browser.copy().get("/slow", method=method, header=None, **query))
         try:
             site.gate.expect()
             yield page

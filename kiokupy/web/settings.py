@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from kiokupy import backends
 from kiokupy.backends import dsn
 from kiokupy.errors import SettingsError
 from kiokupy.opening import connect
@@ -28,6 +29,13 @@ class Configured(NamedTuple):
     """What settings describe; the manager's directory is open."""
 
     manager: SessionManager
+    cookie: Cookie
+
+
+class Prepared(NamedTuple):
+    """What settings describe, checked; nothing is open before ``connect()``, which raises as :func:`configured`."""
+
+    connect: Callable[[], SessionManager]
     cookie: Cookie
 
 
@@ -54,6 +62,22 @@ def configured(
     :raises TargetError: the target is unknown or malformed.
     :raises StoreError: the store cannot be opened.
     """
+    ready = prepared(settings, allow_classes=allow_classes, clock=clock, also=also)
+    return Configured(ready.connect(), ready.cookie)
+
+
+def prepared(
+    settings: Mapping[str, Any],
+    *,
+    allow_classes: tuple[Allowed, ...] = (),
+    clock: Callable[[], float] | None = None,
+    also: Collection[str] = (),
+) -> Prepared:
+    """Check the settings of :func:`configured` and open nothing yet: for what must not hold a store that it never uses.
+
+    :raises SettingsError: as :func:`configured`.
+    :raises TargetError: as :func:`configured`.
+    """
     read = {name: _read(name, value, also) for name, value in settings.items() if name not in also}
     if "target" in read and (seeds := [name for name in (BACKEND, OPTIONS) if name in read]):
         raise SettingsError(f"target stands beside {' and '.join(seeds)}", target="target", fix="Give one of them")
@@ -64,9 +88,10 @@ def configured(
     cookie = Cookie(**{name.removeprefix(_COOKIE): read[name] for name in _COOKIES if name in read})
     allowed = (*read.get("allow_modules", ()), *allow_classes)
     if "target" in read:
-        return Configured(SessionManager(connect(read["target"], allow_classes=allowed), policy), cookie)
+        backends.resolve(read["target"])
+        return Prepared(lambda: SessionManager(connect(read["target"], allow_classes=allowed), policy), cookie)
     seed = {name: read[name] for name in (BACKEND, OPTIONS) if name in read}
-    return Configured(SessionManager.from_settings(seed, allow_classes=allowed, policy=policy), cookie)
+    return Prepared(lambda: SessionManager.from_settings(seed, allow_classes=allowed, policy=policy), cookie)
 
 
 def _read(name: str, value: Any, also: Collection[str]) -> Any:

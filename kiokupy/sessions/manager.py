@@ -68,12 +68,13 @@ class SessionManager:
         self.flush(session)
         return session
 
-    def open(self, id: str | None = None, *, lazy: bool = False) -> Session:
+    def open(self, id: str | None = None, *, lazy: bool = False, kind: type[Session] = Session) -> Session:
         """Return the stored session of an id, else a new one that is not stored yet.
 
         :param lazy: decide that when the session is first touched; until then the store is not asked.
+        :param kind: the session's class, for web adapters that have one of their own.
         """
-        return Session(self, id, None if lazy else self.begin(id))
+        return kind(self, id, None if lazy else self.begin(id))
 
     def retrieve(self, id: object) -> Session | None:
         """Return the stored session of an id; ``None`` if it is unknown, malformed or expired. Nothing is written."""

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from kiokupy.errors import SessionGone, SettingsError
-from kiokupy.sessions.manager import CookieAction, SessionManager
-from kiokupy.sessions.session import Session
+from kiokupy.sessions.manager import SessionManager
 from kiokupy.web.cookies import Cookie
-from kiokupy.web.headers import Headers, with_session
+from kiokupy.web.exchange import GONE_HEADERS, GONE_STATUS, GONE_TEXT, Exchange
+from kiokupy.web.headers import Headers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-_log = logging.getLogger(__name__)
-
-_GONE = "400 Bad Request"
-_GONE_TEXT = b"Your session ended while this request was under way. Please try again.\n"
 
 
 class SessionMiddleware:
@@ -52,9 +46,9 @@ class SessionMiddleware:
         """Answer a request."""
         session = self.manager.open(self.cookie.read(environ.get("HTTP_COOKIE")), lazy=True)
         environ[self.key] = session
-        response = _Response(self.manager, self.cookie, session, start_response)
+        response = _Response(Exchange(self.manager, self.cookie, session), start_response)
         # Servers such as waitress send what they get: a body would be taken for the next response.
-        response.gone_text = b"" if environ.get("REQUEST_METHOD") == "HEAD" else _GONE_TEXT
+        response.gone_text = b"" if environ.get("REQUEST_METHOD") == "HEAD" else GONE_TEXT
         result = self.app(environ, response.start)
         wrapper = environ.get("wsgi.file_wrapper")
         whole = isinstance(result, list | tuple) or (isinstance(wrapper, type) and isinstance(result, wrapper))
@@ -64,23 +58,18 @@ class SessionMiddleware:
 class _Response:
     """A response on its way: the server learns of it when the first byte of the body, or its end, is there."""
 
-    def __init__(
-        self, manager: SessionManager, cookie: Cookie, session: Session, start_response: StartResponse
-    ) -> None:
-        self._manager, self._cookie, self._session = manager, cookie, session
+    def __init__(self, exchange: Exchange, start_response: StartResponse) -> None:
+        self.exchange = exchange
         self._start_response = start_response
         self._status = ""
         self._headers: Headers = []
         self._write: Callable[[bytes], object]
-        self._known_id: str | None = None
         #: The headers have left.
         self.sent = False
-        #: The application failed, or its changes are not to be saved for another reason.
-        self.failed = False
         #: The application's response was replaced by a message about its session.
         self.replaced = False
         #: That message, as this request's method allows.
-        self.gone_text = _GONE_TEXT
+        self.gone_text = GONE_TEXT
 
     @property
     def started(self) -> bool:
@@ -90,7 +79,7 @@ class _Response:
     def start(self, status: str, headers: Headers, exc_info: Any = None, /) -> Callable[[bytes], object]:
         """Be the application's ``start_response``."""
         if exc_info is not None:
-            self.failed = True
+            self.exchange.failed = True
             try:
                 if self.sent:
                     raise exc_info[1].with_traceback(exc_info[2])
@@ -114,19 +103,10 @@ class _Response:
         if not self.started:
             raise AssertionError("the application did not call start_response")
         try:
-            action = self._conclude()
+            headers = self.exchange.answer(self._status, self._headers)
         except SessionGone:
-            self.failed = self.replaced = True
-            headers = [
-                ("Content-Type", "text/plain; charset=utf-8"),
-                ("Content-Length", str(len(_GONE_TEXT))),
-                ("Cache-Control", "no-store"),
-                ("Vary", "Cookie"),
-            ]
-            return self._leave(_GONE, headers)
-        headers = with_session(self._headers, self._session, action, self._cookie)
-        kept = self._session.client_id if action is CookieAction.KEEP else None
-        self._known_id = self._session.id if action is CookieAction.SEND else kept
+            self.replaced = True
+            return self._leave(GONE_STATUS, list(GONE_HEADERS))
         return self._leave(self._status, headers)
 
     def send_whole(self, result: Iterable[bytes]) -> Iterable[bytes]:
@@ -141,28 +121,10 @@ class _Response:
         _close(result)
         return [self.gone_text]
 
-    def finish(self) -> None:
-        """Save what the application changed after the headers had left; too late for a cookie."""
-        session = self._session
-        if not self.sent or self.failed or not session.accessed or session.destroyed:
-            return
-        if session.is_new or session.id != self._known_id:
-            if session or session.principal is not None or not session.is_new:
-                _log.warning("a session begun or moved after the headers had left is lost: its cookie was not sent")
-            return
-        try:
-            self._manager.conclude(session)
-        except SessionGone:
-            _log.warning("a session changed after the headers had left was ended meanwhile")
-
     def _leave(self, status: str, headers: Headers) -> Callable[[bytes], object]:
         self._write = self._start_response(status, headers)
         self.sent = True
         return self._write
-
-    def _conclude(self) -> CookieAction:
-        self.failed = self.failed or self._status.startswith("5")
-        return (self._manager.abandon if self.failed else self._manager.conclude)(self._session)
 
 
 class _Body:
@@ -180,7 +142,7 @@ class _Body:
         try:
             _close(self._result)
         finally:
-            self._response.finish()
+            self._response.exchange.finish()
 
     def _iterate(self) -> Iterator[bytes]:
         response = self._response
@@ -195,7 +157,7 @@ class _Body:
                     yield chunk
             response.send()
         except BaseException:
-            response.failed = True
+            response.exchange.failed = True
             raise
         if response.replaced:
             yield response.gone_text

@@ -1,0 +1,201 @@
+"""ASGI 3: sessions in the scope of any ASGI application, such as those of Starlette, FastAPI and Litestar."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from enum import Enum
+from functools import partial
+from typing import Any
+
+import anyio
+
+from kiokupy.errors import NotStorable, SessionGone, SettingsError
+from kiokupy.rules import name_of
+from kiokupy.sessions.manager import SessionManager
+from kiokupy.web.async_session import AsyncSession, in_thread
+from kiokupy.web.cookies import Cookie
+from kiokupy.web.exchange import GONE_HEADERS, GONE_STATUS, GONE_TEXT, Exchange
+from kiokupy.web.headers import Headers
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_log = logging.getLogger(__name__)
+
+
+class SessionMiddleware:
+    """Gives each request and websocket its session, at ``scope["session"]``, which is ``request.session``.
+
+    It is loaded before the application is called and saved before the response's headers leave, both in a worker
+    thread. A request without the cookie asks the store nothing unless something is put into its session. Nothing is
+    saved if the application raises or answers with a status from 500 on. A request whose session was ended by another
+    one meanwhile is answered with 400, and its changes are dropped.
+
+    A websocket's session is saved when the connection is accepted, so that its cookie can go along, and when it ends.
+    One that was ended meanwhile is logged; to learn of that at once, the application calls ``await session.aflush()``.
+
+    :param app: the ASGI application.
+    :param manager: keeps the sessions; closing it is for the application's ``lifespan``.
+    :param cookie: the cookie's attributes; ``Cookie(secure=False)`` for development over plain HTTP.
+    :param key: where in the scope the session is put.
+    :param exclude: paths that get no session, with all below them, such as ``["/static"]``.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        manager: SessionManager,
+        cookie: Cookie | None = None,
+        *,
+        key: str = "session",
+        exclude: Iterable[str] = (),
+    ) -> None:
+        if not isinstance(manager, SessionManager):
+            fix = "For example: SessionMiddleware(app, manager=SessionManager(kiokupy.connect('Hash')))"
+            raise SettingsError(f"the middleware takes a session manager, not a {type(manager).__name__}", fix=fix)
+        self.app, self.manager, self.key = app, manager, key
+        self.cookie = cookie if cookie is not None else Cookie()
+        self.exclude = _checked(exclude)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, serve a websocket, or pass on what is neither."""
+        if scope["type"] not in ("http", "websocket") or self._is_excluded(scope["path"]):
+            await self.app(scope, receive, send)
+            return
+        scope[self.key] = session = await self._open(scope)
+        await _Conversation(self, scope, session).hold(receive, send)
+
+    async def _open(self, scope: Scope) -> AsyncSession:
+        # HTTP/2 lets a client send its cookies in several fields.
+        fields = [value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"]
+        id = self.cookie.read("; ".join(fields))
+        open = partial(self.manager.open, id, lazy=id is None, kind=AsyncSession)
+        session = open() if id is None else await in_thread(open)
+        assert isinstance(session, AsyncSession)
+        return session
+
+    def _is_excluded(self, path: str) -> bool:
+        return any(path == prefix or path.startswith(f"{prefix}/") for prefix in self.exclude)
+
+
+class _Conversation:
+    """What an application receives and sends in one request or on one websocket."""
+
+    def __init__(self, middleware: SessionMiddleware, scope: Scope, session: AsyncSession) -> None:
+        self._exchange = Exchange(middleware.manager, middleware.cookie, session)
+        self._app, self._key = middleware.app, middleware.key
+        self._scope, self._session = scope, session
+        self._receive: Receive
+        self._send: Send
+        self._started = self._streamed = False
+        # The application's response was replaced by a message about its session.
+        self._replaced = self._hung_up = False
+
+    async def hold(self, receive: Receive, send: Send) -> None:
+        """Call the application; save late changes at its end."""
+        self._receive, self._send = receive, send
+        try:
+            await self._app(self._scope, self.receive, self.send)
+        except BaseException as error:
+            self._exchange.failed = True
+            if not self._hung_up or not isinstance(error, Exception):
+                raise
+        with anyio.CancelScope(shield=True):
+            await self._finish()
+
+    async def receive(self) -> Message:
+        """Be the application's ``receive``."""
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            await self._finish()  # the frameworks tell the application of it by an exception
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Be the application's ``send``."""
+        kind = message["type"]
+        if self._replaced:
+            if message.get("more_body"):
+                self._hung_up = True
+                raise _Answered
+            return
+        if kind in _STARTS:
+            message = await self._start(message)
+        elif kind == "websocket.close":
+            await self._close()
+        elif message.get("more_body"):
+            self._streamed = True
+        elif self._streamed:
+            await self._finish()  # so the client that has seen the end finds what was saved
+        await self._send(message)
+        if self._replaced:
+            text = b"" if self._scope.get("method") == "HEAD" else GONE_TEXT
+            await self._send({"type": kind.replace("start", "body"), "body": text})
+
+    async def _start(self, message: Message) -> Message:
+        """Return the message that begins the answer, with what the session adds to its headers."""
+        self._started = True
+        await self._take_over()
+        status = str(message.get("status", _SWITCHING))
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", ())]
+        try:
+            headers = await self._answer(status, headers)
+        except SessionGone:
+            if message["type"] == "websocket.accept":
+                _log.warning("a session was ended while its websocket was being accepted")
+                return message
+            self._replaced = True
+            return {"type": message["type"], "status": int(GONE_STATUS[:3]), "headers": _encoded(GONE_HEADERS)}
+        return {**message, "headers": _encoded(headers)}
+
+    async def _answer(self, status: str, headers: Headers) -> Headers:
+        if not self._session.accessed:  # the store is not asked then
+            return self._exchange.answer(status, headers)
+        return await self._session.in_thread(self._exchange.answer, status, headers)
+
+    async def _close(self) -> None:
+        if not self._started:
+            self._exchange.answer_nothing()
+        await self._finish()
+
+    async def _finish(self) -> None:
+        if self._session.accessed and not self._exchange.failed:
+            await self._session.in_thread(self._exchange.finish)
+
+    async def _take_over(self) -> None:
+        """Do to the session what was done to its place in the scope, as Litestar's ``set_session`` does."""
+        value = self._scope[self._key]
+        if value is self._session:
+            return
+        self._scope[self._key] = self._session
+        if isinstance(value, Mapping):
+            for key in self._session.keys() - value.keys():
+                del self._session[key]
+            self._session.update(value)
+        elif isinstance(value, Enum):  # Litestar's Empty: clear_session() was called
+            await self._session.ainvalidate()
+        else:
+            raise NotStorable("session", name_of(type(value)), reason="a session's data is a mapping")
+
+
+class _Answered(OSError):
+    """The client has its answer: the application's stream is not wanted any more."""
+
+
+_STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
+_SWITCHING = 101
+
+
+def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+def _checked(exclude: Iterable[str]) -> tuple[str, ...]:
+    paths = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+    for path in paths:
+        if not path.startswith("/"):
+            raise SettingsError(f"exclude has {path!r}", target="exclude", fix="Paths begin with /, as '/static' does")
+    return tuple(path.rstrip("/") for path in paths)

@@ -15,9 +15,7 @@ pages = Blueprint("pages", __name__)
 
 
 def user_of(name):
-    return SimpleNamespace(
-        is_authenticated=True, is_active=True, is_anonymous=False, get_id=lambda: name, name=name
-    )
+    return SimpleNamespace(is_authenticated=True, is_active=True, is_anonymous=False, get_id=lambda: name, name=name)
 
 
 @pages.get("/count")

@@ -24,6 +24,7 @@ from kiokupy.errors import (
     NotStored,
     ScopeClosed,
     SessionGone,
+    SessionTooLarge,
     SettingsError,
     StoreDenied,
     StoreError,
@@ -35,6 +36,7 @@ from kiokupy.errors import (
     StoreUnreadable,
     StreamError,
     TargetError,
+    TooManySessions,
     UniqueViolation,
     UnknownBackend,
     UpgradeMissing,
@@ -45,8 +47,11 @@ from kiokupy.moments import Revision
 from kiokupy.opening import connect
 from kiokupy.rules import Keep, Rule, first_class, intrinsic
 from kiokupy.scope import Scope
+from kiokupy.sessions.events import Event, EventKind
+from kiokupy.sessions.facts import Device
 from kiokupy.sessions.manager import SessionManager
 from kiokupy.sessions.policy import SessionPolicy
+from kiokupy.sessions.roster import SessionInfo
 from kiokupy.sessions.session import Session
 from kiokupy.typemap import TypeMap
 
@@ -57,8 +62,11 @@ __all__ = [
     "CannotUndo",
     "Condition",
     "ConflictError",
+    "Device",
     "Directory",
     "DuplicateId",
+    "Event",
+    "EventKind",
     "Index",
     "InvalidId",
     "InvalidMoment",
@@ -80,8 +88,10 @@ __all__ = [
     "ScopeClosed",
     "Session",
     "SessionGone",
+    "SessionInfo",
     "SessionManager",
     "SessionPolicy",
+    "SessionTooLarge",
     "SettingsError",
     "StoreDenied",
     "StoreError",
@@ -93,6 +103,7 @@ __all__ = [
     "StoreUnreadable",
     "StreamError",
     "TargetError",
+    "TooManySessions",
     "TypeMap",
     "UniqueViolation",
     "UnknownBackend",

@@ -91,6 +91,11 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
         self._resetCache()
 
     @property
+    def is_joined(self) -> bool:
+        """Whether the connection has a part in a transaction that is not over."""
+        return not self._needs_to_join
+
+    @property
     def records(self) -> Any:
         """The storage as this transaction sees it."""
         return self._storage

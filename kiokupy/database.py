@@ -82,8 +82,10 @@ class Database:
             opened.close()
             raise
 
-    def open(self) -> Unit:
+    def open(self, manager: Any = None) -> Unit:
         """Return a unit of work on a pooled connection, its transaction begun.
+
+        :param manager: the transaction manager in whose transaction it is done, instead of one of its own.
 
         :raises StoreError: this is a child of the process that opened the database. The two would share a file's lock
             and position, or a socket, and write over each other.
@@ -95,7 +97,7 @@ class Database:
                 fix="Connect in each process, after the fork; processes share a store through DBI or ZEO",
             )
         with self.translated():
-            return Unit(self)
+            return Unit(self, manager=manager)
 
     def open_past(self, moment: moments.Moment) -> Unit:
         """Return a unit of work on the store as it was, which cannot write.
@@ -194,13 +196,14 @@ def _new_root() -> PersistentMapping:
 class Unit:
     """One connection in one transaction. A context manager: it closes, and what was not committed is gone."""
 
-    def __init__(self, database: Database, tid: bytes | None = None) -> None:
+    def __init__(self, database: Database, tid: bytes | None = None, *, manager: Any = None) -> None:
         self.database = database
-        self._manager = transaction.TransactionManager(explicit=True)
-        self._active = False
+        self._manager = transaction.TransactionManager(explicit=True) if manager is None else manager
+        self._active = self._closed = False
         self.connection = database.connection(self._manager, tid)
         try:
-            self.begin()
+            if manager is None:
+                self.begin()
             if tid is not None and "kiokupy" not in self.connection.root():  # ZODB's own root is older
                 raise POSKeyError(z64)
         except BaseException:
@@ -241,7 +244,7 @@ class Unit:
 
     def note(self, text: str, user: str) -> None:
         """Say what the transaction is for, and who did it."""
-        current = self._manager.get()
+        current = self.transaction
         current.note(text)
         if user:
             current.user = user
@@ -250,7 +253,12 @@ class Unit:
         """Let the commit undo the transaction that wrote a revision."""
         # The storages that keep history name a transaction to be undone by this form of its number.
         name = base64.b64encode(revision.tid)
-        self.connection.db().undo(name, self._manager.get())
+        self.connection.db().undo(name, self.transaction)
+
+    @property
+    def transaction(self) -> Any:
+        """The transaction under way."""
+        return self._manager.get()
 
     def savepoint(self) -> Any:
         """Write changes aside, and return the transaction's savepoint to roll back to."""
@@ -270,7 +278,7 @@ class Unit:
         :param check: called in the commit, when those that it does not stop have committed; what it raises ends it.
         """
         self.root._p_changed = True
-        self._manager.get().join(LastWord(check))
+        self.transaction.join(LastWord(check))
 
     def abort(self) -> None:
         """Drop what was not committed; the transaction is over, if there is one."""
@@ -279,9 +287,11 @@ class Unit:
             self._manager.abort()
 
     def close(self) -> None:
-        """Drop what was not committed and give the connection back."""
+        """Drop what was not committed and give the connection back; closing twice is fine."""
         self.abort()
-        self.connection.close()
+        if not self._closed:
+            self.connection.close()
+            self._closed = True
 
     def __enter__(self) -> Unit:
         return self

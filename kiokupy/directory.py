@@ -12,6 +12,7 @@ from kiokupy.database import Database, Unit
 from kiokupy.departed import Departed
 from kiokupy.errors import ConflictError, StoreReadOnly
 from kiokupy.indexes import Index
+from kiokupy.joined import JoinedScope
 from kiokupy.moments import Moment, Revision
 from kiokupy.scope import Scope
 from kiokupy.typemap import TypeMap
@@ -49,7 +50,14 @@ class Directory:
         """Whether the store was opened for reading only."""
         return self._database.readonly
 
-    def new_scope(self, *, readonly: bool = False, track: bool = True, at: Moment | None = None) -> Scope:
+    def new_scope(
+        self,
+        *,
+        readonly: bool = False,
+        track: bool = True,
+        at: Moment | None = None,
+        transaction_manager: Any = None,
+    ) -> Scope:
         """Return a new unit of work; use it in a ``with`` block.
 
         :param readonly: write nothing; each verb that would raises :class:`~kiokupy.errors.StoreReadOnly`.
@@ -60,14 +68,22 @@ class Directory:
         :raises InvalidMoment: ``at`` is no moment, or in the future.
         :raises NoHistory: the store keeps no history, or not from then; also when an object is touched whose state of
             then was packed away.
+        :param transaction_manager: work in the transaction that is under way there, as ``request.tm`` of pyramid_tm:
+            its commit writes what the scope has, its abort drops it, and the scope ends with it. For the present only.
         """
-        unit = self._database.open() if at is None else self._database.open_past(at)
+        unit = self._database.open(transaction_manager) if at is None else self._database.open_past(at)
         readonly = readonly or self.readonly or at is not None
-        return Scope(unit, self.typemap, self._departed, indexes=self.indexes, readonly=readonly, track=track)
+        kind = Scope if transaction_manager is None else JoinedScope
+        return kind(unit, self.typemap, self._departed, indexes=self.indexes, readonly=readonly, track=track)
 
     def new_unit(self) -> Unit:
         """Return a transaction on the bare records, for the layers that keep records of their own, as sessions do."""
         return self._database.open()
+
+    def departed_id(self, obj: object) -> str | None:
+        """Return the id of an object that came from a scope which has ended, or from a one-shot verb, else ``None``."""
+        origin = self._departed.find(obj)
+        return None if origin is None else origin.key
 
     def txn_do(self, work: Callable[[Scope], T], *, retries: int = _RETRIES, readonly: bool = False) -> T:
         """Call ``work(scope)`` in a transaction, again in a new one after a conflict, and return what it returned.

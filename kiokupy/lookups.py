@@ -11,7 +11,7 @@ from kiokupy import ghosts
 from kiokupy import ids as object_ids
 from kiokupy.changes import Changes
 from kiokupy.database import Unit
-from kiokupy.errors import NotFound, NotStored, ScopeClosed
+from kiokupy.errors import NotFound, NotStored, ScopeClosed, StoreReadOnly
 from kiokupy.history import revisions
 from kiokupy.live import LiveObjects
 from kiokupy.moments import Revision
@@ -28,6 +28,22 @@ class Lookups(ABC):
     _changes: Changes
     _upkeep: Upkeep
     _open: bool
+    _readonly: bool
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the scope has not ended."""
+        return self._open
+
+    @property
+    def live(self) -> LiveObjects:
+        """The objects that the scope knows, for the layers that keep records of their own which refer to them."""
+        return self._live
+
+    @property
+    def unit(self) -> Unit:
+        """The scope's transaction, for the same layers."""
+        return self._unit
 
     def lookup(self, id: str, default: Any = None) -> Any:
         """Return the object of an id, or ``default``.
@@ -206,3 +222,8 @@ class Lookups(ABC):
     def _check_open(self, verb: str) -> None:
         if not self._open:
             raise ScopeClosed(f"the scope's {verb}")
+
+    def _check_writable(self, verb: str = "commit()") -> None:
+        self._check_open(verb)
+        if self._readonly:
+            raise StoreReadOnly(self._unit.database.location)

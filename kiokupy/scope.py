@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 from kiokupy import ids as object_ids
 from kiokupy.changes import Changes, Mark
+from kiokupy.companions import Companion, Companions
 from kiokupy.database import Unit
 from kiokupy.departed import Departed
 from kiokupy.drafts import Draft
-from kiokupy.errors import DuplicateId, NotFound, ScopeClosed, StoreReadOnly, UniqueViolation
+from kiokupy.errors import DuplicateId, NotFound, ScopeClosed, UniqueViolation
 from kiokupy.indexes import Index
 from kiokupy.live import LiveObjects
 from kiokupy.lookups import Lookups
@@ -49,7 +50,13 @@ class Scope(Lookups):
             unit, self._live, self._upkeep, tracks=track, readonly=readonly, check_writable=self._check_writable
         )
         self._live.host = Membership(unit, typemap, self._live, self._changes)
+        self._companions = Companions()
         self._open = True
+
+    def join(self, companion: Companion) -> None:
+        """Let what has records of its own be written with each commit of this scope, and dropped with each abort."""
+        self._check_writable("join()")
+        self._companions.append(companion)
 
     def store(self, obj: object, *, id: str | None = None, root: bool = True) -> str:
         """Insert or update an object and all it reaches; return its id.
@@ -198,14 +205,19 @@ class Scope(Lookups):
         self._unit.abort()
         self._unit.begin()
         self._changes.undo()
+        self._companions.drop()
 
     def close(self) -> None:
         """End the scope; what was not committed is dropped. Closing twice is fine."""
+        self._end()
+        self._unit.close()
+
+    def _end(self) -> None:
         if self._open:
             self._open = False
+            self._companions.drop()
             self._changes.forget()
             self._live.depart()
-            self._unit.close()
 
     def __enter__(self) -> Scope:
         return self
@@ -214,14 +226,23 @@ class Scope(Lookups):
         try:
             if kind is None and self._open and not self._readonly:
                 self._commit()
+                self._companions.clear()
         finally:
             self.close()
 
     def _commit(self) -> None:
-        self._flush()
-        self._unit.guard()
+        self._prepare()
         self._unit.commit()
+        self._settle()
+
+    def _prepare(self) -> None:
+        self._flush()
+        self._companions.save(self._unit)
+        self._unit.guard()
+
+    def _settle(self) -> None:
         self._changes.settle()
+        self._companions.settle()
 
     def _put(self, obj: object, id: str | None, *, root: bool, deep: bool) -> str:
         self._check_writable("store()")
@@ -249,7 +270,7 @@ class Scope(Lookups):
             draft.revisit(key, obj)
         return key
 
-    def _draft(self, *, deep: bool, grow: bool, revive: bool) -> Draft:
+    def _draft(self, *, deep: bool = False, grow: bool = True, revive: bool = False) -> Draft:
         return Draft(self._typemap, self._live, deep=deep, grow=grow, revive=revive)
 
     def _update(self, draft: Draft, objects: tuple[object, ...], *, unchanged: bool = False) -> None:
@@ -268,7 +289,7 @@ class Scope(Lookups):
                 if not self._track:
                     raise
                 # Who has the value may have given it up in memory.
-                self._changes.flush(self._fresh_draft(), draft.new, unchanged=unchanged)
+                self._changes.flush(self._draft(), draft.new, unchanged=unchanged)
 
     def _write_pending(self) -> None:
         if not self._readonly:
@@ -276,12 +297,4 @@ class Scope(Lookups):
 
     def _flush(self) -> None:
         with self._unit.database.translated():
-            self._changes.flush(self._fresh_draft(), {})
-
-    def _fresh_draft(self) -> Draft:
-        return self._draft(deep=False, grow=True, revive=False)
-
-    def _check_writable(self, verb: str = "commit()") -> None:
-        self._check_open(verb)
-        if self._readonly:
-            raise StoreReadOnly(self._unit.database.location)
+            self._changes.flush(self._draft(), {})

@@ -155,7 +155,7 @@ class TestSessions:
 
     def test_an_id_that_begins_with_a_dash_is_no_option(self, manager, dump, monkeypatch, path):
         id = "-" + "A" * 42
-        monkeypatch.setattr("kiokupy.sessions.manager.new_id", lambda: id)
+        monkeypatch.setattr("kiokupy.sessions.ids.new_id", lambda: id)
         manager.create()
 
         assert len(rows(dump(id)[1])) == len(rows(dump("--format", "jsonl", id)[1])) == 1
@@ -583,7 +583,7 @@ class TestIds:
 
     def test_an_id_that_may_be_of_a_session_is_in_no_error(self, manager, dump, capsys, path, monkeypatch):
         secret = "Zq9_" * 10 + "xyz"
-        monkeypatch.setattr("kiokupy.sessions.manager.new_id", lambda: secret)
+        monkeypatch.setattr("kiokupy.sessions.ids.new_id", lambda: secret)
         manager.create()
         for arguments in ((f"-{secret[1:]}",), (secret[:-1],), (secret + '"',), (secret, "x")):
             _, out, err = dump(*arguments)

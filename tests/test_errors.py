@@ -175,6 +175,24 @@ CASES = [
         "session",
         {},
     ),
+    (
+        errors.SessionTooLarge(1_200_000, 1_048_576),
+        "the session would take 1,200,000 bytes and may take 1,048,576; its changes were not saved. Store large objects "
+        "in the directory and refer to them, or raise SessionPolicy(max_bytes=...)",
+        {"size": 1_200_000, "limit": 1_048_576, "key": None},
+    ),
+    (
+        errors.SessionTooLarge(2000, 1000, key="cart"),
+        "session['cart'] would take 2,000 bytes and may take 1,000; its changes were not saved. Store large objects "
+        "in the directory and refer to them, or raise SessionPolicy(max_value_bytes=...)",
+        {"size": 2000, "limit": 1000, "key": "cart"},
+    ),
+    (
+        errors.TooManySessions("alice", 3),
+        "'alice' has 3 sessions, as many as SessionPolicy(parallel=3) allows. End one of them with end() or "
+        'destroy_all(), or set at_limit="end_oldest"',
+        {"principal": "alice", "limit": 3},
+    ),
 ]
 
 

@@ -39,7 +39,7 @@ from kiokupy.cli import formats
 from kiokupy.cli.rows import Row, Rows
 from kiokupy.database import Database
 from kiokupy.errors import KiokuError, TargetError
-from kiokupy.sessions.record import key_of
+from kiokupy.sessions.ids import key_of
 
 _EXAMPLES = """examples:
   kiokupy-dump var/shop.fs                               the sessions in a file

@@ -16,7 +16,8 @@ from kiokupy.cli.masking import masked
 from kiokupy.database import Unit
 from kiokupy.entry import ROOT, Entry, EntryTree, Record
 from kiokupy.errors import StoreUnreadable
-from kiokupy.sessions.record import CLASS_NAME, Facts, key_of
+from kiokupy.sessions.facts import CLASS_NAME, Facts
+from kiokupy.sessions.ids import key_of
 
 Row = dict[str, Any]
 

@@ -33,7 +33,9 @@
     ├── StreamError              a line of a dump cannot be loaded
     ├── ScopeClosed              an unloaded object, or a verb, was used after its scope ended
     ├── ConflictError            another transaction came first; trying again may work
-    └── SessionGone              the session was destroyed, regenerated or has expired meanwhile
+    ├── SessionGone              the session was destroyed, regenerated or has expired meanwhile
+    ├── SessionTooLarge          a session takes more bytes than its policy allows
+    └── TooManySessions          a principal has as many sessions as its policy allows
 """
 
 from __future__ import annotations
@@ -54,7 +56,9 @@ from kiokupy.errors.objects import (
     NotStored,
     ScopeClosed,
     SessionGone,
+    SessionTooLarge,
     StreamError,
+    TooManySessions,
     UniqueViolation,
     UpgradeMissing,
 )
@@ -96,6 +100,7 @@ __all__ = [
     "NotStored",
     "ScopeClosed",
     "SessionGone",
+    "SessionTooLarge",
     "SettingsError",
     "StoreDenied",
     "StoreError",
@@ -107,6 +112,7 @@ __all__ = [
     "StoreUnreadable",
     "StreamError",
     "TargetError",
+    "TooManySessions",
     "UniqueViolation",
     "UnknownBackend",
     "UpgradeMissing",

@@ -130,6 +130,31 @@ class SessionGone(KiokuError):
         )
 
 
+class SessionTooLarge(KiokuError):
+    """A session, or one value in it, is larger than the policy allows; nothing of it was saved."""
+
+    def __init__(self, size: int, limit: int, *, key: str | None = None) -> None:
+        what, setting = (
+            (f"session[{key!r:.80}]", "max_value_bytes") if key is not None else ("the session", "max_bytes")
+        )
+        super().__init__(
+            f"{what} would take {size:,} bytes and may take {limit:,}; its changes were not saved. Store large objects "
+            f"in the directory and refer to them, or raise SessionPolicy({setting}=...)"
+        )
+        self.size, self.limit, self.key = size, limit, key
+
+
+class TooManySessions(KiokuError):
+    """A principal has as many sessions as the policy allows, and may not begin another."""
+
+    def __init__(self, principal: str, limit: int) -> None:
+        super().__init__(
+            f"{principal!r:.80} has {limit} sessions, as many as SessionPolicy(parallel={limit}) allows. End one of "
+            'them with end() or destroy_all(), or set at_limit="end_oldest"'
+        )
+        self.principal, self.limit = principal, limit
+
+
 class UpgradeMissing(KiokuError):
     """A record has a version of its class that no handler upgrades."""
 

@@ -26,7 +26,7 @@ from kiokupy.maintenance.progress import Progress, Step, silent
 from kiokupy.maintenance.reindexing import check_indexes
 from kiokupy.maintenance.trees import Walker
 from kiokupy.raw import Pointer
-from kiokupy.sessions.record import CLASS_NAME, Facts
+from kiokupy.sessions.facts import CLASS_NAME, Facts
 
 _BETWEEN_STEPS = 500
 

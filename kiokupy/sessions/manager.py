@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from os import PathLike
 from typing import Any
 
-from kiokupy.directory import Directory, retried
-from kiokupy.entry import Entry, EntryTree, Record
-from kiokupy.errors import ConflictError, SessionGone, SettingsError
+from kiokupy.scope import Scope
 from kiokupy.sessions import settings as setting
-from kiokupy.sessions.merge import merge
+from kiokupy.sessions.facts import Device
+from kiokupy.sessions.joint import Joint
+from kiokupy.sessions.keeping import Keeper
 from kiokupy.sessions.policy import SessionPolicy
-from kiokupy.sessions.record import Facts, SessionCodec, key_of, new_id
-from kiokupy.sessions.session import Held, Session
+from kiokupy.sessions.roster import Roster, SessionInfo, Stats
+from kiokupy.sessions.session import Session
+from kiokupy.sessions.sweeping import BATCH, Sweeper, sweep_some
 from kiokupy.typemap import Allowed
-
-_RETRIES = 20
-
 
 class CookieAction(enum.Enum):
     """What a web adapter does with the session's cookie at the end of a request."""
@@ -28,20 +27,21 @@ class CookieAction(enum.Enum):
     DELETE = "have the client drop it"
 
 
-class SessionManager:
+class SessionManager(Keeper):
     """Keeps web sessions in a directory. Thread-safe; one per application.
 
-    Every verb is a transaction of its own, durable when it returns. The store holds only the SHA-256 of a session's id;
-    an id that a client brings along is looked up and never adopted.
+    Every verb is a transaction of its own, durable when it returns, except for sessions in a scope, which are saved
+    with that. After a conflict it is tried again, after a random pause, up to 20 times. The store holds only the
+    SHA-256 of a session's id; an id that a client brings along is looked up and never adopted.
+
+    :param policy: clocks and limits.
+    :param merges: by key of the sessions, what merges values that two requests gave it at the same time; see
+        :data:`kiokupy.sessions.merging.Merge`. Of other keys the later writer's value stays.
+    :param listeners: called with each :class:`~kiokupy.sessions.events.Event`.
+    :raises SettingsError: an argument makes no sense.
     """
 
-    def __init__(self, directory: Directory, policy: SessionPolicy | None = None) -> None:
-        if not isinstance(directory, Directory):
-            fix = "For example: SessionManager(kiokupy.connect('Hash'))"
-            raise SettingsError(f"sessions are kept in a directory, not in a {type(directory).__name__}", fix=fix)
-        self.directory = directory
-        self.policy = policy if policy is not None else SessionPolicy()
-        self._codec = SessionCodec(directory.typemap)
+    _sweeper: Sweeper | None = None
 
     @classmethod
     def from_settings(
@@ -68,188 +68,122 @@ class SessionManager:
         self.flush(session)
         return session
 
-    def open(self, id: str | None = None, *, lazy: bool = False, kind: type[Session] = Session) -> Session:
+    def open(
+        self,
+        id: str | None = None,
+        *,
+        lazy: bool = False,
+        device: Device | None = None,
+        scope: Scope | Callable[[], Scope] | None = None,
+        kind: type[Session] = Session,
+    ) -> Session:
         """Return the stored session of an id, else a new one that is not stored yet.
 
         :param lazy: decide that when the session is first touched; until then the store is not asked.
+        :param device: where it is used now; noted when the session is saved.
+        :param scope: read and save it in the transaction of this scope, whose commit saves it. Or what opens one when
+            it is needed, as ``directory.new_scope``: :meth:`conclude` commits that, and :meth:`abandon` drops it.
         :param kind: the session's class, for web adapters that have one of their own.
         """
-        return kind(self, id, None if lazy else self.begin(id))
+        session = kind(self, id, device=device, joint=None if scope is None else Joint(scope))
+        if not lazy:
+            session.open()
+        return session
 
     def retrieve(self, id: object) -> Session | None:
         """Return the stored session of an id; ``None`` if it is unknown, malformed or expired. Nothing is written."""
         held = self._read(id)
         return None if held is None else Session(self, str(id), held)
 
-    def flush(self, session: Session) -> None:
-        """Save a session: what changed in it since it was read, merged by key with what others saved meanwhile.
-
-        Of a key that both changed, this session's value stays. If nothing changed, the session's use is noted, at most
-        once in the policy's ``resolution``, and otherwise nothing is written.
-
-        :raises SessionGone: the session was destroyed, moved to another id or has expired.
-        :raises NotStorable: the type map refuses something in it; nothing is saved.
-        """
-        held = self._alive(session)
-        state = self._dump(held)
-        if self._is_due(held, state):
-            retried(lambda: self._save(held, state, held.id), _RETRIES)
-
-    def destroy(self, session_or_id: Session | str) -> bool:
-        """End a session and take it out of the store; tell whether it was there. Doing it twice is fine."""
-        if isinstance(session_or_id, Session):
-            session_or_id.destroyed = True
-            key = key_of(session_or_id.held.id)
-        else:
-            key = key_of(session_or_id)
-        return key is not None and retried(lambda: self._remove(key), _RETRIES)
-
-    def regenerate(self, session: Session) -> str:
-        """Save a session under a new id and return that; the old id is dead in the same transaction.
-
-        To be called when someone logs in or gains rights, so that an id planted before is worth nothing.
-
-        :raises SessionGone: as for :meth:`flush`.
-        """
-        held = self._alive(session)
-        state = self._dump(held)
-        if held.record is None:
-            held.id = new_id()
-        else:
-            retried(lambda: self._save(held, state, new_id()), _RETRIES)
-        return held.id
-
     def conclude(self, session: Session) -> CookieAction:
         """End a request: save the session if there is anything to save, and tell what to do about the cookie.
 
-        An untouched session, and a new one that stayed empty, are not stored. Raises as :meth:`flush`.
+        An untouched session, and a new one that stayed empty, are not stored. The scope that it opened is committed
+        and closed; of a scope that somebody else opened the transaction must be over. Raises as :meth:`flush`.
         """
-        if not session.accessed or self._is_ended(session):
-            return self.abandon(session)
-        before = session.held.record
-        self.flush(session)
-        return CookieAction.SEND if session.held.record is not before else self.abandon(session)
+        joint = session.joint
+        if joint is not None and joint.is_owner:
+            if joint.is_open:
+                with joint.scope:
+                    pass
+        elif session.accessed and self.is_worth_saving(session):
+            self.flush(session)
+        return CookieAction.SEND if session.saved and not session.destroyed else self._cookie(session)
 
     def abandon(self, session: Session) -> CookieAction:
         """End a request that failed: nothing is saved, and the cookie follows what was done to the store already."""
+        if session.joint is not None and session.joint.is_owner and session.joint.is_open:
+            session.joint.scope.close()
+        return self._cookie(session)
+
+    def sessions(self, principal: str | None = None) -> Iterator[SessionInfo]:
+        """Yield the sessions of a principal, or all, that have not expired, in no order."""
+        with self.directory.new_unit() as unit:
+            yield from Roster(unit, self.events, self.policy.clock()).sessions(principal)
+
+    def destroy_all(self, principal: str, *, keep: Session | None = None) -> int:
+        """End all sessions of a principal, in every process at once, and return how many there were.
+
+        To be called when its password changes or its account is closed.
+
+        :param keep: a session that is spared: that of who asks for it.
+        """
+        kept = None if keep is None else keep.held.key
+        return self.ending(lambda roster: roster.end(principal, keep=kept))
+
+    def end(self, principal: str, handle: str) -> bool:
+        """End one of a principal's sessions, by the handle that :meth:`sessions` gave; tell whether it was there."""
+        return self.ending(lambda roster: roster.end(principal, handle=handle)) > 0
+
+    def sweep(self, limit: int | None = None) -> int:
+        """Take expired sessions out of the store, in many transactions, and return how many.
+
+        It may run beside requests and other sweeps. Its cost grows with what has expired; a session that is in use is
+        looked at once in an idle time.
+
+        :param limit: how many at most.
+        """
+        done, after = 0, b""
+        while limit is None or done < limit:
+            most = BATCH if limit is None else limit - done
+            swept = self.transact(
+                partial(sweep_some, events=self.events, now=self.policy.clock(), after=after, most=most)
+            )
+            self.events.tell(swept.events)
+            done += len(swept.events)
+            if swept.after is None:
+                break
+            after = swept.after
+        return done
+
+    def start_sweeper(self, every: float = 300) -> None:
+        """Sweep time and again in a thread, until :meth:`close` or the end of the process.
+
+        :param every: seconds between two sweeps, give or take a fifth.
+        """
+        self._stop_sweeper()
+        self._sweeper = Sweeper(self.sweep, every)
+        self._sweeper.start()
+
+    def stats(self) -> Stats:
+        """Count the sessions; each is looked at."""
+        with self.directory.new_unit() as unit:
+            alive = sum(1 for _ in Roster(unit, self.events, self.policy.clock()).sessions(None))
+            total = len(unit.root["sessions"])
+        return Stats(alive, total - alive, {str(kind): count for kind, count in self.events.counts.items()})
+
+    def close(self) -> None:
+        """Stop sweeping, and close the directory."""
+        self._stop_sweeper()
+        self.directory.close()
+
+    def _cookie(self, session: Session) -> CookieAction:
         if not session.accessed:
             return CookieAction.KEEP
         if session.destroyed or session.is_new:
             return CookieAction.KEEP if session.client_id is None else CookieAction.DELETE
         return CookieAction.KEEP if session.id == session.client_id else CookieAction.SEND
 
-    def close(self) -> None:
-        """Close the directory."""
-        self.directory.close()
-
-    def begin(self, client_id: str | None) -> Held:
-        """Return what is known of the stored session of an id, else of a new one; called by :class:`Session`."""
-        known = self._read(client_id)
-        if known is not None:
-            return known
-        now = self.policy.clock()
-        return Held(new_id(), Facts(now, now, self.policy.expiry(now, now)), None, {})
-
-    def load(self, record: Record) -> dict[str, Any]:
-        """Return the data in a session's record; called by :class:`Session`."""
-        return self._codec.load(record)
-
-    def _is_ended(self, session: Session) -> bool:
-        return session.destroyed or (session.is_new and not session and session.principal is None)
-
-    def _alive(self, session: Session) -> Held:
-        if session.destroyed:
-            raise SessionGone
-        return session.held
-
-    def _read(self, id: object) -> Held | None:
-        key = key_of(id)
-        if key is None:
-            return None
-        with self.directory.new_unit() as unit:
-            entry = unit.root["sessions"].get(key)
-            record = None if entry is None else entry.record
-        if record is None:
-            return None
-        facts = self._codec.facts(record)
-        if facts.expires <= self.policy.clock():
-            return None
-        return Held(str(id), facts, record, None, facts.principal)
-
-    def _dump(self, held: Held) -> bytes:
-        """Return the state to write; if nothing changed, the very bytes that are stored."""
-        if held.record is None:
-            return self._codec.dump(held.data or {})
-        stored = _state(held.record)
-        if held.data is None:
-            return stored
-        state = self._codec.dump(held.data)
-        # Bytes can differ where nothing changed: a set comes in another order in another process.
-        if state != stored and state == self._codec.dump(self._codec.load(held.record)):
-            return stored
-        return state
-
-    def _is_due(self, held: Held, state: bytes) -> bool:
-        if held.record is None or state != held.record.state or held.principal != held.facts.principal:
-            return True
-        return self.policy.clock() - held.facts.used >= self.policy.resolution
-
-    def _save(self, held: Held, state: bytes, id: str) -> None:
-        """Write a session under an id, which is the one it has or the one it moves to."""
-        now = self.policy.clock()
-        with self.directory.new_unit() as unit:
-            tree = unit.root["sessions"]
-            if held.record is None:
-                current, data = held.facts, held.data
-                principal = held.principal
-            else:
-                stored = self._stored(tree, held, now)
-                current = self._codec.facts(stored)
-                state, data = self._merged(held, state, stored)
-                principal = held.principal if held.principal != held.facts.principal else current.principal
-            facts = Facts(current.created, now, self.policy.expiry(current.created, now), principal)
-            record = self._codec.record(facts, state)
-            self._put(tree, held, id, record)
-            unit.commit()
-        held.id, held.facts, held.record, held.data, held.principal = id, facts, record, data, principal
-
-    def _stored(self, tree: EntryTree, held: Held, now: float) -> Record:
-        entry = tree.get(key_of(held.id))
-        if entry is None or self._codec.facts(entry.record).expires <= now:
-            raise SessionGone
-        record: Record = entry.record
-        return record
-
-    def _merged(self, held: Held, state: bytes, stored: Record) -> tuple[bytes, dict[str, Any] | None]:
-        assert held.record is not None
-        if stored.state == held.record.state:
-            return state, held.data
-        if state == held.record.state:
-            return _state(stored), None
-        base, theirs = self._codec.load(held.record), self._codec.load(stored)
-        data = merge(base, held.data or {}, theirs, self._codec.dump)
-        return self._codec.dump(data), data
-
-    def _put(self, tree: EntryTree, held: Held, id: str, record: Record) -> None:
-        if held.record is not None and id == held.id:
-            tree[key_of(id)].record = record
-            return
-        if held.record is not None:
-            del tree[key_of(held.id)]
-        if not tree.insert(key_of(id), Entry(record)):
-            # It is somebody else's: the next attempt goes under another one.
-            if held.record is None:
-                held.id = new_id()
-            raise ConflictError("a new session's id is taken")
-
-    def _remove(self, key: bytes) -> bool:
-        with self.directory.new_unit() as unit:
-            found = unit.root["sessions"].pop(key, None) is not None
-            if found:
-                unit.commit()
-        return found
-
-
-def _state(record: Record) -> bytes:
-    assert isinstance(record.state, bytes)
-    return record.state
+    def _stop_sweeper(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.stop()

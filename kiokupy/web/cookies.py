@@ -22,7 +22,8 @@ class Cookie:
         else ``session``.
     :param secure: send it over HTTPS only. ``secure=False`` is the one switch for development over plain HTTP.
     :param samesite: ``Lax``, ``Strict`` or ``None`` (which needs ``secure``).
-    :param max_age: seconds that the browser keeps it; ``None``: until the browser ends.
+    :param max_age: seconds that the browser keeps it; ``None``: until the browser ends, or for as long as a session
+        lives that is to outlive it.
     :raises SettingsError: an attribute is malformed, or two contradict each other.
     """
 
@@ -64,9 +65,14 @@ class Cookie:
                 return value.strip(_SPACE).strip('"')
         return None
 
-    def sent(self, id: str) -> str:
-        """Return the ``Set-Cookie`` header that gives the browser a session id."""
-        return self._header(id, "" if self.max_age is None else f"; Max-Age={self.max_age}")
+    def sent(self, id: str, max_age: int | None = None) -> str:
+        """Return the ``Set-Cookie`` header that gives the browser a session id.
+
+        :param max_age: seconds that the browser keeps it, unless the cookie's own ``max_age`` says so;
+            ``None``: until the browser ends.
+        """
+        max_age = max_age if self.max_age is None else self.max_age
+        return self._header(id, "" if max_age is None else f"; Max-Age={max_age}")
 
     def deleted(self) -> str:
         """Return the ``Set-Cookie`` header that has the browser drop the cookie."""

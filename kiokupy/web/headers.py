@@ -19,7 +19,7 @@ def with_session(headers: Headers, session: Session, action: CookieAction, cooki
         headers = _vary(headers)
     if action is CookieAction.KEEP:
         return headers
-    value = cookie.sent(session.id) if action is CookieAction.SEND else cookie.deleted()
+    value = cookie.sent(session.id, session.max_age) if action is CookieAction.SEND else cookie.deleted()
     return [*_without(headers, "cache-control"), ("Cache-Control", "no-store"), ("Set-Cookie", value)]
 
 

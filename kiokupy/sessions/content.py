@@ -1,0 +1,158 @@
+"""Content: a session's data on its way into a record and out of it.
+
+What has an id in the directory is referred to; all other objects belong to the session and are kept inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from kiokupy import entry
+from kiokupy.collapse import Collapser, Found, IdOf
+from kiokupy.directory import Directory
+from kiokupy.entry import Record
+from kiokupy.errors import BrokenReference, NotStorable
+from kiokupy.expand import Expander, Resolve, explained
+from kiokupy.refusal import Refusal
+from kiokupy.scope import Scope
+from kiokupy.sessions.facts import CLASS_NAME, Facts, head_of
+from kiokupy.typemap import TypeMap
+
+Data = dict[str, Any]
+
+OWNER = "a session"  # what errors call it: a session's key is nobody's business
+
+
+class Content(NamedTuple):
+    """A session's data as a record has them; compared to see whether they changed."""
+
+    state: bytes
+    refs: tuple[str, ...] = ()
+    weak: tuple[str, ...] = ()
+
+    def record(self, facts: Facts) -> Record:
+        """Return the record of a session."""
+        return Record(CLASS_NAME, head_of(facts), self.state, self.refs, entry.NEW, None, self.weak)
+
+    @property
+    def size(self) -> int:
+        """How many bytes the data take."""
+        return len(self.state)
+
+
+def content_of(record: Record) -> Content:
+    """Return a record's content, still pickled."""
+    assert isinstance(record.state, bytes)
+    return Content(record.state, record.refs, record.weak)
+
+
+class Objects(Protocol):
+    """What a session's data refer to."""
+
+    @property
+    def id_of(self) -> IdOf:
+        """Answers an object's id in the directory."""
+
+    @property
+    def shared(self) -> IdOf | None:
+        """Answers the id of a plain container; ``None``: none has one."""
+
+    def finder(self, ids: Iterable[str]) -> tuple[Resolve, Callable[[str], bool]]:
+        """Return what gives the object of one of these ids, and what tells whether it is there."""
+
+
+class SessionCodec:
+    """Turns the data of sessions into content and back, by the rules of a type map."""
+
+    def __init__(self, typemap: TypeMap) -> None:
+        self._typemap = typemap
+
+    def dump(self, data: Data, objects: Objects) -> Content:
+        """Pickle a session's data.
+
+        :raises NotStorable: the type map refuses something in it; its path begins with ``session``.
+        """
+        found = Found({}, {})
+        try:
+            collapser = Collapser(self._typemap, objects.id_of, shared=objects.shared)
+            state = collapser.dump(data, found, data)
+        except Refusal as refusal:
+            raise refusal.error(data, "session") from refusal.__cause__
+        return Content(state, tuple(found.refs), tuple(found.weak))
+
+    def load(self, record: Record, objects: Objects) -> Data:
+        """Return a session's data, without the values that refer to an object which is there no more.
+
+        :raises NotLoadable: the type map refuses something in it, or it does not fit its class.
+        """
+        resolve, exists = objects.finder((*record.refs, *record.weak))
+        gone: list[str] = []
+
+        def found(key: str, class_name: str) -> object:
+            try:
+                return resolve(key, class_name)
+            except BrokenReference:
+                gone.append(key)
+                return _Gone()
+
+        with explained(OWNER, record):
+            data: Data = Expander(self._typemap, found, exists).load(record.state, record)
+        if gone:
+            data = {key: value for key, value in data.items() if self._is_whole({key: value}, objects)}
+        return data
+
+    def _is_whole(self, data: Data, objects: Objects) -> bool:
+        try:
+            self.dump(data, objects)
+        except NotStorable:
+            return False
+        return True
+
+
+class _Gone:
+    """Stands for an object that is not in the directory any more; no type map names it."""
+
+
+class DirectoryObjects:
+    """The objects of a directory, for a session that is in no scope: loaded whole, each time anew."""
+
+    shared = None
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self.id_of = directory.departed_id
+
+    def finder(self, ids: Iterable[str]) -> tuple[Resolve, Callable[[str], bool]]:
+        """Return what finds an object among those of these ids, which are loaded now."""
+        ids = list(ids)
+        found: Mapping[str, object] = self._directory.lookup_many(ids) if ids else {}
+
+        def resolve(key: str, class_name: str) -> object:
+            if key not in found:
+                raise BrokenReference(referrer=OWNER, target=key)
+            return found[key]
+
+        return resolve, found.__contains__
+
+
+class ScopeObjects:
+    """The objects of a scope: the very ones that the application has in hand there."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._live = scope.live
+        self.id_of = self._live.id_of
+
+    @property
+    def shared(self) -> IdOf | None:
+        """Answers the id of a plain container, if the scope knows one that has an id."""
+        return self._live.id_of if self._live.has_containers() else None
+
+    def finder(self, ids: Iterable[str]) -> tuple[Resolve, Callable[[str], bool]]:
+        """Return what finds live objects; they load when they are touched."""
+        return self._resolve, self._live.exists
+
+    def _resolve(self, key: str, class_name: str) -> object:
+        if not self._live.exists(key):
+            raise BrokenReference(referrer=OWNER, target=key)
+        return self._live.resolve(key, class_name)

@@ -1,0 +1,86 @@
+"""Facts: what the store knows of a session beside its data; the head of its record.
+
+Times are seconds since 1970 UTC. The head is a pickle of plain values, ``((created, used, expires, principal, ...),
+{})``. What was added since the first format is left out from the end while it has its default, so that a session
+without it is written as ever.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Any, NamedTuple, NoReturn
+
+from kiokupy import entry
+from kiokupy.entry import Record
+from kiokupy.errors import NotLoadable
+
+CLASS_NAME = "kiokupy:Session"
+
+_ALWAYS = 4  # the facts that the first format had
+
+
+class Device(NamedTuple):
+    """Where a session was used last, as the client said: for its owner to recognize, never to decide by."""
+
+    user_agent: str | None = None
+    address: str | None = None
+
+
+class Facts(NamedTuple):
+    """What the store knows of a session beside its data."""
+
+    created: float
+    used: float
+    expires: float
+    principal: str | None = None
+    #: when the principal was authenticated last
+    authenticated: float | None = None
+    #: the session's own limits in seconds, infinite ones too; ``None``: those of the policy
+    idle: float | None = None
+    absolute: float | None = None
+    #: whether the cookie outlives the browser
+    lasting: bool = False
+    user_agent: str | None = None
+    address: str | None = None
+    #: the key of the session that this one's id leads to for a while after it moved
+    successor: bytes | None = None
+
+    @property
+    def device(self) -> Device:
+        """Where the session was used last."""
+        return Device(self.user_agent, self.address)
+
+
+def head_of(facts: Facts) -> bytes:
+    """Return the head of a session's record."""
+    told = list(facts)
+    defaults = list(Facts._field_defaults.values())
+    while len(told) > _ALWAYS and told[-1] == defaults[len(told) - len(Facts._fields) - 1]:
+        told.pop()
+    return pickle.dumps((tuple(told), {}), entry.PROTOCOL)
+
+
+def facts_of(record: Record) -> Facts:
+    """Return what a session's record says beside the data.
+
+    :raises NotLoadable: it is not that of a session.
+    """
+    try:
+        args, _ = _Plain(io.BytesIO(record.head or b"")).load()
+        facts = Facts(*args)
+        if record.class_name != CLASS_NAME or not isinstance(facts.expires, float):
+            raise ValueError("the record is not that of a session")
+    except Exception as error:  # whoever wrote it may have written anything
+        raise NotLoadable(record.class_name, id="a session", reason=str(error)) from error
+    return facts
+
+
+class _Plain(pickle.Unpickler):
+    """Reads plain values; there is nothing that a head may call."""
+
+    def find_class(self, module: str, name: str) -> NoReturn:
+        raise ValueError(f"the facts of a session name {module}:{name}")
+
+    def persistent_load(self, pid: Any) -> NoReturn:
+        raise ValueError("the facts of a session refer to another record")

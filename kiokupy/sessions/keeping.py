@@ -1,0 +1,217 @@
+"""Keeping: how a manager reads its sessions, saves them and ends them, each in a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TypeVar
+
+from kiokupy.database import Unit
+from kiokupy.directory import Directory, retried
+from kiokupy.entry import Record
+from kiokupy.errors import SessionGone, SessionTooLarge, SettingsError
+from kiokupy.sessions.content import Content, Data, DirectoryObjects, Objects, SessionCodec, content_of
+from kiokupy.sessions.events import Event, EventKind, Events, Listener
+from kiokupy.sessions.held import Held
+from kiokupy.sessions.ids import key_of
+from kiokupy.sessions.joint import Joint
+from kiokupy.sessions.merging import Merge, check_merges
+from kiokupy.sessions.policy import SessionPolicy
+from kiokupy.sessions.roster import Roster
+from kiokupy.sessions.saving import Attempt, Rules, Saved
+from kiokupy.sessions.session import Session
+from kiokupy.sessions.shelf import Shelf
+
+T = TypeVar("T")
+
+_RETRIES = 20
+
+
+class Keeper:
+    """Keeps sessions in a directory; :class:`~kiokupy.sessions.manager.SessionManager` adds what is done with many."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        policy: SessionPolicy | None = None,
+        *,
+        merges: Mapping[str, Merge] | None = None,
+        listeners: Iterable[Listener] = (),
+    ) -> None:
+        if not isinstance(directory, Directory):
+            fix = "For example: SessionManager(kiokupy.connect('Hash'))"
+            raise SettingsError(f"sessions are kept in a directory, not in a {type(directory).__name__}", fix=fix)
+        self.directory = directory
+        self.policy = policy if policy is not None else SessionPolicy()
+        self.events = Events(listeners, self.policy.clock)
+        self._codec = SessionCodec(directory.typemap)
+        self._rules = Rules(self.policy, self._codec, self.events, check_merges(merges))
+        self._objects = DirectoryObjects(directory)
+
+    def flush(self, session: Session) -> None:
+        """Save a session: what changed in it since it was read, merged by key with what others saved meanwhile.
+
+        Of a key that both changed, this session's value stays, unless there is a merge function for it. If nothing
+        changed, the session's use is noted, at most once in the policy's ``resolution``, and otherwise nothing is
+        written. A session in a scope is saved when that is committed, and this does nothing.
+
+        :raises SessionGone: the session was destroyed, moved to another id or has expired.
+        :raises NotStorable: the type map refuses something in it; nothing is saved.
+        :raises SessionTooLarge: it takes more bytes than the policy allows; nothing is saved.
+        :raises BrokenReference: it refers to an object that was deleted; nothing is saved.
+        """
+        if session.destroyed:
+            raise SessionGone
+        if session.joint is None:
+            content = self._checked(session)
+            if self._is_due(session.held, content):
+                self._settle(session, self.transact(lambda unit: self._attempt(unit, session, content)))
+
+    def destroy(self, session_or_id: Session | str) -> bool:
+        """End a session and take it out of the store; tell whether it was there. Doing it twice is fine."""
+        if not isinstance(session_or_id, Session):
+            key = key_of(session_or_id)
+            return key is not None and self.ending(lambda roster: roster.remove(key, "destroyed")) > 0
+        session, held = session_or_id, session_or_id.held
+        session.destroyed = True
+        if session.joint is None:
+            return self.ending(lambda roster: roster.remove(held.key, "destroyed")) > 0
+        session.joint.ended.append(held)
+        return held.record is not None
+
+    def regenerate(self, session: Session) -> str:
+        """Save a session under a new id and return that; the old id is dead in the same transaction.
+
+        To be called when someone gains rights; :meth:`Session.login` does it. With the policy's ``overlap`` the old id
+        leads to the session for a while.
+
+        :raises SessionGone: as for :meth:`flush`, and so are the others.
+        """
+        if session.destroyed:
+            raise SessionGone
+        session.held.rotate()
+        if not session.is_new:
+            self.flush(session)
+        return session.id
+
+    def begin(self, session: Session, client_id: str | None) -> Held:
+        """Return what is known of the stored session of an id, else of a new one; called by :class:`Session`."""
+        found = self._read(client_id, session.joint)
+        return Held.fresh(self.policy.clock()) if found is None else found
+
+    def load(self, session: Session, record: Record) -> Data:
+        """Return the data in a session's record; called by :class:`Session`."""
+        return self._codec.load(record, self._objects_of(session))
+
+    def is_changed(self, session: Session) -> bool:
+        """Tell whether a session differs from what is stored; called by :class:`Session`."""
+        held = session.held
+        return held.is_changed or held.record is None or self._dump(session) != content_of(held.record)
+
+    def is_worth_saving(self, session: Session) -> bool:
+        """Tell whether a session is to be stored, if it is not: an empty one is not, and an ended one never."""
+        held = session.held
+        return not session.destroyed and (not session.is_new or held.wanted or held.is_changed or bool(session))
+
+    def write(self, session: Session, unit: Unit, ended: list[Held]) -> Callable[[], None]:
+        """Write a session in a scope's transaction; called by :class:`~kiokupy.sessions.joint.Joint`."""
+        roster = Roster(unit, self.events, self.policy.clock())
+        events = [event for held in ended for event in roster.remove(held.key, "destroyed")]
+        saved = None
+        if session.accessed and self.is_worth_saving(session):
+            content = self._checked(session)
+            saved = self._attempt(unit, session, content) if self._is_due(session.held, content) else None
+        return partial(self._settle, session, saved, events)
+
+    def transact(self, work: Callable[[Unit], T]) -> T:
+        """Do something in a transaction of its own, again after a conflict, and return what it returned."""
+
+        def attempt() -> T:
+            with self.directory.new_unit() as unit:
+                with unit.database.translated():
+                    done = work(unit)
+                unit.commit()
+            return done
+
+        return retried(attempt, _RETRIES)
+
+    def ending(self, work: Callable[[Roster], list[Event]]) -> int:
+        """End sessions in a transaction of its own, and return how many they were."""
+        events = self.transact(lambda unit: work(Roster(unit, self.events, self.policy.clock())))
+        self.events.tell(events)
+        return len(events)
+
+    def _read(self, id: object, joint: Joint | None = None) -> Held | None:
+        if id is None or id == "":
+            return None
+        key = key_of(id)
+        if key is None:
+            self._reject(None, "it cannot be an id")
+            return None
+        if joint is not None and joint.is_usable:
+            return self._find(joint.scope.unit, str(id), key)
+        with self.directory.new_unit() as unit:
+            return self._find(unit, str(id), key)
+
+    def _find(self, unit: Unit, id: str, key: bytes) -> Held | None:
+        with unit.database.translated():
+            shelf = Shelf(unit.root)
+            found = shelf.alive(key, self.policy.clock())
+            if found is None:
+                self._reject(key, "it is unknown" if shelf.find(key) is None else "it has expired")
+                return None
+        key, entry, facts = found
+        self.events.tell([self.events.event(EventKind.LOADED, key, facts.principal)])
+        return Held(id, key, facts, entry.record, None)
+
+    def _reject(self, key: bytes | None, why: str) -> None:
+        self.events.tell([self.events.event(EventKind.REJECTED, key, None, why)])
+
+    def _objects_of(self, session: Session) -> Objects:
+        joint = session.joint
+        return joint.objects if joint is not None and joint.is_usable else self._objects
+
+    def _attempt(self, unit: Unit, session: Session, content: Content) -> Saved:
+        objects = self._objects_of(session)
+        return Attempt(self._rules, unit, session.held, content, objects=objects, device=session.seen_at).run()
+
+    def _settle(self, session: Session, saved: Saved | None, events: Iterable[Event] = ()) -> None:
+        """Know that what was saved is committed."""
+        self.events.tell(events)
+        if saved is not None:
+            session.held.settle(*saved[:-1])
+            session.saved = True
+            self.events.tell(saved.events)
+
+    def _is_due(self, held: Held, content: Content) -> bool:
+        if held.record is None or held.next_id is not None or held.is_changed or held.replaces:
+            return True
+        return content != content_of(held.record) or self.policy.is_renewal_due(held.facts)
+
+    def _dump(self, session: Session) -> Content:
+        """Return the content to write; if nothing changed, the very one that is stored."""
+        held, objects = session.held, self._objects_of(session)
+        if held.record is None:
+            return self._codec.dump(held.data or {}, objects)
+        stored = content_of(held.record)
+        if held.data is None:
+            return stored
+        content = self._codec.dump(held.data, objects)
+        # Bytes can differ where nothing changed: a set comes in another order in another process.
+        if content != stored and content == self._codec.dump(self._codec.load(held.record, objects), objects):
+            return stored
+        return content
+
+    def _checked(self, session: Session) -> Content:
+        """Return the content to write, if it is not too large."""
+        content = self._dump(session)
+        held, policy = session.held, self.policy
+        if held.record is not None and content == content_of(held.record):
+            return content
+        for key, value in (held.data or {}).items() if policy.max_value_bytes is not None else ():
+            size = self._codec.dump({key: value}, self._objects_of(session)).size
+            if size > (policy.max_value_bytes or 0):
+                raise SessionTooLarge(size, policy.max_value_bytes or 0, key=key)
+        if policy.max_bytes is not None and content.size > policy.max_bytes:
+            raise SessionTooLarge(content.size, policy.max_bytes)
+        return content

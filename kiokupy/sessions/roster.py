@@ -1,0 +1,115 @@
+"""Roster: the sessions that are stored, whose they are, and how they are ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kiokupy.database import Unit
+from kiokupy.errors import NotLoadable
+from kiokupy.sessions.events import Event, EventKind, Events
+from kiokupy.sessions.facts import Device, Facts
+from kiokupy.sessions.ids import handle_of
+from kiokupy.sessions.shelf import Shelf
+
+_BETWEEN_COLLECTIONS = 500
+
+# The last moment that datetime can say; a session without limits has an infinite one.
+_LAST = datetime.max.replace(tzinfo=UTC).timestamp() - 86400
+
+
+@dataclass(frozen=True)
+class SessionInfo:
+    """A stored session, as its owner or an administrator may see it: without its id and its data."""
+
+    #: what it is called in events and for :meth:`SessionManager.end`; it opens nothing
+    handle: str
+    principal: str | None
+    created: datetime
+    #: when it was used last, to the policy's ``resolution``
+    used: datetime
+    expires: datetime
+    authenticated: datetime | None
+    device: Device
+
+
+@dataclass(frozen=True)
+class Stats:
+    """How many sessions there are."""
+
+    #: sessions that have not expired
+    alive: int
+    #: sessions that have expired, and that a sweep takes out
+    expired: int
+    #: how often each kind of event came in this process, by its name
+    events: Mapping[str, int]
+
+
+def moment(seconds: float) -> datetime:
+    """Return a time in seconds since 1970 as a datetime in UTC."""
+    return datetime.fromtimestamp(min(seconds, _LAST), UTC)
+
+
+class Roster:
+    """The stored sessions, in one transaction; the commit is the caller's."""
+
+    def __init__(self, unit: Unit, events: Events, now: float) -> None:
+        self._unit, self._shelf, self._events, self._now = unit, Shelf(unit.root), events, now
+
+    def sessions(self, principal: str | None) -> Iterator[SessionInfo]:
+        """Yield the sessions of a principal, or all, in no order."""
+        keys = self._shelf.sessions.keys() if principal is None else self._shelf.of_principal(principal)
+        for number, key in enumerate(keys, start=1):
+            facts = self._facts(key)
+            if facts is not None:
+                yield _info(key, facts)
+            if number % _BETWEEN_COLLECTIONS == 0:
+                self._unit.connection.cacheGC()
+
+    def end(self, principal: str, *, handle: str | None = None, keep: bytes | None = None) -> list[Event]:
+        """End sessions of a principal, all but one or the one of a handle, and tell which.
+
+        Who logs in as that principal meanwhile comes after it, or is ended as well.
+        """
+        self._shelf.claim(principal)
+        ended = []
+        for key in self._shelf.of_principal(principal):
+            if key != keep and handle in (None, handle_of(key)):
+                ended += self.remove(key, "revoked")
+        return ended
+
+    def remove(self, key: bytes, why: str) -> list[Event]:
+        """End the session of a key, and tell so if it was there."""
+        entry = self._shelf.find(key)
+        if entry is None:
+            return []
+        try:
+            facts = self._shelf.facts(entry)
+        except NotLoadable:  # it is damaged, and may go all the same
+            facts = Facts(0, 0, 0.0)
+        ended = self.remove(facts.successor, why) if facts.successor is not None and facts.expires > self._now else []
+        self._shelf.remove(key, facts)
+        if facts.successor is not None:
+            return ended
+        return [self._events.event(EventKind.DESTROYED, key, facts.principal, why)]
+
+    def _facts(self, key: bytes) -> Facts | None:
+        try:
+            found = self._shelf.alive(key, self._now)
+        except NotLoadable:  # fsck() tells of it
+            return None
+        return None if found is None or found[0] != key else found[2]
+
+
+def _info(key: bytes, facts: Facts) -> SessionInfo:
+    authenticated = None if facts.authenticated is None else moment(facts.authenticated)
+    return SessionInfo(
+        handle_of(key),
+        facts.principal,
+        moment(facts.created),
+        moment(facts.used),
+        moment(facts.expires),
+        authenticated,
+        facts.device,
+    )

@@ -1,0 +1,169 @@
+"""Saving: what one transaction writes to save one session. It may have to be tried again after a conflict.
+
+Two requests about one session meet in its entry, also when one of them moves it: the entry keeps its oid. So the later
+one conflicts, and its next attempt merges what the other one wrote, or finds the session gone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from kiokupy.database import Unit
+from kiokupy.entry import Entry, Record
+from kiokupy.errors import BrokenReference, ConflictError, SessionGone, TooManySessions
+from kiokupy.sessions import ids
+from kiokupy.sessions.content import OWNER, Content, Data, Objects, SessionCodec, content_of
+from kiokupy.sessions.events import Event, EventKind, Events
+from kiokupy.sessions.facts import Device, Facts
+from kiokupy.sessions.held import Held
+from kiokupy.sessions.ids import handle_of, key_of
+from kiokupy.sessions.merging import Merge, merged
+from kiokupy.sessions.policy import SessionPolicy
+from kiokupy.sessions.shelf import Shelf
+
+
+class Saved(NamedTuple):
+    """A session as it was saved, if the transaction is committed."""
+
+    id: str
+    key: bytes
+    facts: Facts
+    record: Record
+    data: Data | None
+    events: list[Event]
+
+
+class Rules(NamedTuple):
+    """What a manager saves all its sessions by."""
+
+    policy: SessionPolicy
+    codec: SessionCodec
+    events: Events
+    merges: dict[str, Merge]
+
+
+class Attempt:
+    """One attempt to save a session.
+
+    :param content: the session's data as they are now.
+    :param device: where the session is used, if that is known.
+    """
+
+    def __init__(
+        self, rules: Rules, unit: Unit, held: Held, content: Content, *, objects: Objects, device: Device | None
+    ) -> None:
+        self._rules, self._unit, self._held = rules, unit, held
+        self._content, self._objects, self._device = content, objects, device
+        self._shelf, self._now = Shelf(unit.root), rules.policy.clock()
+        self._data = held.data
+        self._events: list[Event] = []
+
+    def run(self) -> Saved:
+        """Write the session; the commit is the caller's.
+
+        :raises SessionGone: it is not there any more.
+        :raises TooManySessions: its principal has as many as the policy allows.
+        :raises BrokenReference: it refers to an object that is not in the directory.
+        :raises ConflictError: its new id is taken.
+        """
+        return self._first() if self._held.record is None else self._again()
+
+    def _first(self) -> Saved:
+        held, facts = self._held, self._as_of_now(self._held.expected)
+        if facts.principal is not None:
+            self._admit(facts.principal, held.key)
+        record = self._record(facts)
+        if not self._shelf.add(held.key, Entry(record), facts):
+            held.rename(ids.new_id())
+            raise ConflictError("a new session's id is taken")
+        self._note(EventKind.CREATED, held.key, facts)
+        return Saved(held.id, held.key, facts, record, self._data, self._events)
+
+    def _again(self) -> Saved:
+        held = self._held
+        found = self._shelf.alive(held.key, self._now)
+        if found is None:
+            raise SessionGone
+        key, entry, current = found
+        changed = self._merge(entry.record)
+        facts = self._as_of_now(current._replace(**held.changes))
+        stays = facts.principal == current.principal and facts.authenticated == current.authenticated
+        if facts.principal is not None and not stays:
+            self._admit(facts.principal, key)
+        if held.next_id is None and facts.principal != current.principal and not held.rotated:
+            held.next_id = ids.new_id()
+        record = self._record(facts, entry.record)
+        if held.next_id is not None:
+            return self._move(key, record, current, facts, overlap=self._rules.policy.overlap if stays else 0)
+        self._shelf.write(key, entry, record, current, facts)
+        self._note(EventKind.SAVED if changed else EventKind.RENEWED, key, facts)
+        return Saved(held.id, key, facts, record, self._data, self._events)
+
+    def _move(self, key: bytes, record: Record, before: Facts, facts: Facts, *, overlap: float) -> Saved:
+        id = self._held.next_id or ""
+        next_key = key_of(id) or b""
+        entry = self._shelf.remove(key, before)
+        entry.record = record
+        if not self._shelf.add(next_key, entry, facts):
+            self._held.next_id = ids.new_id()
+            raise ConflictError("a session's next id is taken")
+        if overlap:
+            way = Facts(self._now, self._now, self._now + overlap, successor=next_key)
+            self._shelf.add(key, Entry(self._rules.codec.dump({}, self._objects).record(way)), way)
+        self._note(EventKind.ROTATED, key, facts, f"now {handle_of(next_key)}")
+        return Saved(id, next_key, facts, record, self._data, self._events)
+
+    def _as_of_now(self, facts: Facts) -> Facts:
+        if self._device is not None:
+            facts = facts._replace(user_agent=self._device.user_agent, address=self._device.address)
+        facts = facts._replace(used=self._now)
+        return facts._replace(expires=self._rules.policy.expiry(facts))
+
+    def _record(self, facts: Facts, before: Record | None = None) -> Record:
+        """Return the session's record, once what it refers to is known to be there, and to stay until the commit."""
+        known = () if before is None else before.refs
+        for id in self._content.refs:
+            if id not in known and id not in self._unit.root["entries"]:
+                raise BrokenReference(referrer=OWNER, target=id)
+        if self._content.refs:
+            self._unit.guard()
+        return self._content.record(facts)
+
+    def _merge(self, stored: Record) -> bool:
+        """Take in what others saved since the session was read, and tell whether there is anything to write."""
+        held, theirs, mine = self._held, content_of(stored), self._content
+        assert held.record is not None
+        base = content_of(held.record)
+        if theirs == base or held.replaces:
+            return mine != theirs
+        if mine == base:
+            self._content, self._data = theirs, None
+            return False
+        codec, objects = self._rules.codec, self._objects
+        self._data = merged(
+            codec.load(held.record, objects),
+            held.data or {},
+            codec.load(stored, objects),
+            dump=lambda data: codec.dump(data, objects),
+            merges=self._rules.merges | held.merges,
+        )
+        self._content = codec.dump(self._data, objects)
+        self._note(EventKind.MERGED, held.key, held.facts)
+        return True
+
+    def _admit(self, principal: str, key: bytes) -> None:
+        """Let a principal begin a session, within the limit; what others do about its sessions meanwhile conflicts."""
+        self._shelf.claim(principal)
+        limit = self._rules.policy.parallel
+        if limit is None:
+            return
+        found = (self._shelf.alive(other, self._now) for other in self._shelf.of_principal(principal) if other != key)
+        others = sorted((one[2].used, one[0], one[2]) for one in found if one is not None)
+        if len(others) >= limit and self._rules.policy.refuses:
+            raise TooManySessions(principal, limit)
+        for _, other, facts in others[: max(0, len(others) - limit + 1)]:
+            self._shelf.remove(other, facts)
+            self._note(EventKind.DESTROYED, other, facts, "its principal has too many")
+
+    def _note(self, kind: EventKind, key: bytes, facts: Facts, detail: str = "") -> None:
+        self._events.append(self._rules.events.event(kind, key, facts.principal, detail))

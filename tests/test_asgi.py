@@ -571,6 +571,7 @@ class TestCancellation:
 
         call = Call(wrapped(app, file_manager), **cookie_of(session))
         self.cancelled(call, slow_store, native)
+        file_manager.create()  # it waits for the commit under way
 
         assert dict(file_manager.retrieve(session.id)) == {"a": 1, "b": 2}
 

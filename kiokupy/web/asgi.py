@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 
-from kiokupy.errors import NotStorable, SessionGone, SettingsError
+from kiokupy.errors import NotStorable, SettingsError
 from kiokupy.rules import name_of
 from kiokupy.sessions.manager import SessionManager
 from kiokupy.web.async_session import AsyncSession, in_thread
@@ -140,18 +140,17 @@ class _Conversation:
         self._started = True
         await self._take_over()
         status = str(message.get("status", _SWITCHING))
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", ())]
-        try:
-            headers = await self._answer(status, headers)
-        except SessionGone:
-            if message["type"] == "websocket.accept":
-                _log.warning("a session was ended while its websocket was being accepted")
-                return message
-            self._replaced = True
-            return {"type": message["type"], "status": int(GONE_STATUS[:3]), "headers": _encoded(GONE_HEADERS)}
-        return {**message, "headers": _encoded(headers)}
+        given = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", ())]
+        headers = await self._answer(status, given)
+        if headers is not None:
+            return {**message, "headers": _encoded(headers)}
+        if message["type"] == "websocket.accept":
+            _log.warning("a session was ended while its websocket was being accepted")
+            return message
+        self._replaced = True
+        return {"type": message["type"], "status": int(GONE_STATUS[:3]), "headers": _encoded(GONE_HEADERS)}
 
-    async def _answer(self, status: str, headers: Headers) -> Headers:
+    async def _answer(self, status: str, headers: Headers) -> Headers | None:
         if not self._session.accessed:  # the store is not asked then
             return self._exchange.answer(status, headers)
         return await self._session.in_thread(self._exchange.answer, status, headers)
@@ -178,7 +177,8 @@ class _Conversation:
         elif isinstance(value, Enum):  # Litestar's Empty: clear_session() was called
             await self._session.ainvalidate()
         else:
-            raise NotStorable("session", name_of(type(value)), reason="a session's data is a mapping")
+            name = name_of(type(value))
+            raise NotStorable("session", name, reason=f"its data is to be a mapping, not a {name}")
 
 
 class _Answered(OSError):

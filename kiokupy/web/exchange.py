@@ -33,18 +33,19 @@ class Exchange:
         self._answered = False
         self._known_id: str | None = None
 
-    def answer(self, status: str, headers: Headers) -> Headers:
+    def answer(self, status: str, headers: Headers) -> Headers | None:
         """Save the session, unless the application failed; return its headers with what the session adds.
 
+        ``None``: another request ended the session meanwhile, and the client is to be told so instead.
+
         :param status: begins with the status code; from 500 on the application has failed.
-        :raises SessionGone: another request ended the session meanwhile; ``GONE_TEXT`` is to be sent instead.
         """
         self.failed = self.failed or status.startswith("5")
         try:
             action = (self._manager.abandon if self.failed else self._manager.conclude)(self._session)
         except SessionGone:
             self.failed = True
-            raise
+            return None
         kept = self._session.client_id if action is CookieAction.KEEP else None
         self._known_id = self._session.id if action is CookieAction.SEND else kept
         self._answered = True

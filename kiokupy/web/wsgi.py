@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from kiokupy.errors import SessionGone, SettingsError
+from kiokupy.errors import SettingsError
 from kiokupy.sessions.manager import SessionManager
 from kiokupy.web.cookies import Cookie
 from kiokupy.web.exchange import GONE_HEADERS, GONE_STATUS, GONE_TEXT, Exchange
@@ -102,9 +102,8 @@ class _Response:
             return self._write
         if not self.started:
             raise AssertionError("the application did not call start_response")
-        try:
-            headers = self.exchange.answer(self._status, self._headers)
-        except SessionGone:
+        headers = self.exchange.answer(self._status, self._headers)
+        if headers is None:
             self.replaced = True
             return self._leave(GONE_STATUS, list(GONE_HEADERS))
         return self._leave(self._status, headers)

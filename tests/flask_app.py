@@ -97,7 +97,9 @@ def create_app(**config):
 
 
 def main(port, target):
-    app = create_app(SECRET_KEY="for Flask-Login", SESSION_KIOKUPY={"target": target, "cookie_secure": False})
+    # Flask-Login looks at the session after each request.
+    settings = {"target": target, "cookie_secure": False, "exclude": ["/static-page"]}
+    app = create_app(SECRET_KEY="for Flask-Login", SESSION_KIOKUPY=settings)
     waitress.serve(app, host="127.0.0.1", port=int(port), threads=8, _quiet=True)
 
 

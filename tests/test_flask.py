@@ -15,7 +15,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import kiokupy
 from kiokupy import NotStorable, SessionManager, SessionPolicy, SettingsError, StoreNotFound, TargetError
-from kiokupy.web.flask import KiokuSessions
+from kiokupy.sessions.facts import Device
+from kiokupy.web.flask import KiokuSessions, scope
 
 HTTPS = {"base_url": "https://localhost"}
 
@@ -207,11 +208,9 @@ def test_changes_deep_inside_a_value_are_saved_without_saying_so(client):
 def test_to_set_modified_does_no_harm(client):
     def mark():
         session.modified = True
-        return str(session.modified)
+        return ""
 
-    response = client(mark).get("/mark")
-
-    assert (response.text, response.headers.get("Set-Cookie")) == ("False", None)
+    assert "Set-Cookie" not in client(mark).get("/mark").headers
 
 
 def test_a_session_is_new_until_it_is_stored(client):
@@ -353,6 +352,112 @@ def test_an_id_that_the_client_made_up_is_not_adopted(client, id):
 
     assert browser.get("/count").text == "1"
     assert browser.get_cookie("__Host-session").value != id
+
+
+# How long it lives
+
+
+class Clock:
+    """Days and minutes pass when a test says so."""
+
+    def __init__(self):
+        self.now = 1_800_000_000.0
+
+    def __call__(self):
+        return self.now
+
+    def pass_(self, **times):
+        self.now += timedelta(**times).total_seconds()
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def timed(make_app, clock):
+    """Return a client whose sessions live by the clock; they are counted at /count, and permanent with ?permanent=1."""
+    with kiokupy.connect("Hash") as directory:
+        manager = SessionManager(directory, SessionPolicy(clock=clock))
+
+        def timed(**config):
+            def permanent():
+                session.permanent = flask.request.args["is"] == "yes"
+                return f"{count()} {session.permanent}"
+
+            return make_app(count, permanent, is_permanent, manager=manager, **config).test_client()
+
+        yield timed
+
+
+def is_permanent():
+    return str(session.permanent)
+
+
+def test_a_session_ends_with_the_browser_and_by_the_policys_clocks(timed, clock):
+    browser = timed()
+    assert "Max-Age" not in browser.get("/count").headers["Set-Cookie"]
+    assert browser.get("/is_permanent").text == "False"
+    clock.pass_(minutes=29)
+    assert browser.get("/count").text == "2"
+    clock.pass_(minutes=31)
+
+    assert browser.get("/count").text == "1"
+
+
+def test_a_permanent_session_lives_by_flasks_setting(timed, clock):
+    browser = timed(PERMANENT_SESSION_LIFETIME=timedelta(days=7))
+    first = browser.get("/permanent?is=yes")
+    assert (first.text, "; Max-Age=604800; " in first.headers["Set-Cookie"]) == ("1 True", True)
+    for number in range(2, 9):
+        clock.pass_(days=6)
+        response = browser.get("/count")
+        assert (response.text, "; Max-Age=604800; " in response.headers["Set-Cookie"]) == (str(number), True)
+    assert browser.get("/is_permanent").text == "True"
+    clock.pass_(days=8)
+
+    assert browser.get("/count").text == "1"
+
+
+def test_a_permanent_session_that_is_not_refreshed_ends_a_fixed_time_after_it_began(timed, clock):
+    browser = timed(PERMANENT_SESSION_LIFETIME=timedelta(days=7), SESSION_REFRESH_EACH_REQUEST=False)
+    browser.get("/permanent?is=yes")
+    clock.pass_(days=6)
+    assert "; Max-Age=86400; " in browser.get("/count").headers["Set-Cookie"]
+    clock.pass_(days=2)
+
+    assert browser.get("/count").text == "1"
+
+
+def test_new_sessions_are_permanent_if_the_application_says_so(timed):
+    browser = timed(SESSION_PERMANENT=True)
+
+    assert "; Max-Age=2678400; " in browser.get("/count").headers["Set-Cookie"]
+    assert browser.get("/permanent?is=no").text == "2 False"
+    assert browser.get("/is_permanent").text == "False"
+
+
+def test_a_session_that_is_permanent_no_more_lives_by_the_policy(timed, clock):
+    browser = timed()
+    browser.get("/permanent?is=yes")
+    assert "Max-Age" not in browser.get("/permanent?is=no").headers["Set-Cookie"]
+    clock.pass_(minutes=31)
+
+    assert browser.get("/count").text == "1"
+
+
+def test_to_say_permanent_again_is_no_change(timed):
+    browser = timed()
+    browser.get("/permanent?is=yes")
+
+    def again():
+        session.permanent = True
+        return str(session["n"])
+
+    browser.application.view_functions["is_permanent"] = again
+
+    assert "Set-Cookie" not in browser.get("/is_permanent").headers
 
 
 # What fails
@@ -642,7 +747,7 @@ def test_a_manager_is_a_manager():
 
 
 @pytest.mark.parametrize(
-    ("config", "address", "warnings"),
+    "case",
     [
         ({}, "http://localhost", 1),
         ({}, "https://localhost", 0),
@@ -652,7 +757,8 @@ def test_a_manager_is_a_manager():
     ],
     ids=str,
 )
-def test_a_cookie_that_may_not_come_back_is_named_in_the_log_once(make_app, manager, caplog, config, address, warnings):
+def test_a_cookie_that_may_not_come_back_is_named_in_the_log_once(make_app, manager, caplog, case):
+    config, address, warnings = case
     app = make_app(count, keys, untouched, manager=manager, **config)
     for path in ("/untouched", "/keys", "/count", "/count"):
         app.test_client().get(path, base_url=address)
@@ -802,3 +908,220 @@ def test_without_a_principal_key_no_key_says_it(client):
         return str(session.principal)
 
     assert client(become, SESSION_KIOKUPY={"principal_key": None}).get("/become").text == "None"
+
+
+def test_a_new_principal_means_a_new_id(client, manager):
+    def become():
+        session["_user_id"] = "ada"
+        return ""
+
+    browser = client(count, become)
+    browser.get("/count")
+    planted = browser.get_cookie("__Host-session").value
+    browser.get("/become")
+
+    assert browser.get_cookie("__Host-session").value != planted
+    assert manager.retrieve(planted) is None
+    assert [info.principal for info in manager.sessions()] == ["ada"]
+
+
+def test_a_session_says_where_it_is_used(client, manager):
+    client(count).get("/count", headers={"User-Agent": "Lynx"}, environ_base={"REMOTE_ADDR": "192.0.2.7"})
+
+    assert [tuple(info.device) for info in manager.sessions()] == [("Lynx", "192.0.2.7")]
+
+
+def test_a_client_that_does_not_say_what_it_is(client, manager):
+    client(count).get("/count", headers={"User-Agent": ""})
+
+    assert [info.device.user_agent for info in manager.sessions()] == [None]
+
+
+def test_a_view_ends_all_other_sessions_of_its_user(make_app, manager):
+    def become():
+        session["_user_id"] = "ada"
+        return ""
+
+    def leave_others():
+        return str(manager.destroy_all("ada", keep=session))
+
+    app = make_app(become, leave_others, keys, manager=manager)
+    browsers = [app.test_client() for _ in range(3)]
+    for browser in browsers:
+        browser.get("/become")
+
+    assert browsers[0].get("/leave_others").text == "2"
+    assert [browser.get("/keys").text for browser in browsers] == ["_user_id", "", ""]
+
+
+# In one transaction with the application's objects
+
+
+class Order:
+    def __init__(self, article):
+        self.article = article
+
+
+@pytest.fixture
+def shop(make_app):
+    def order(article):
+        session["orders"] = [*session.get("orders", []), article]
+        scope.store(Order(article), id=article)
+        if article == "moon":
+            flask.abort(500)
+        if article == "lock":
+            session["lock"] = logging.getLogger()
+        if article == "bang":
+            raise RuntimeError("as asked")
+        return ""
+
+    def look(article):
+        return f"{scope.exists(article)} {session.get('orders')}"
+
+    def leave(article):
+        scope.store(Order(article), id=article)
+        session.clear()
+        return ""
+
+    def stream(article):
+        def lines():
+            yield session["orders"][0]
+
+        session.scope.store(Order(article), id=article)
+        return flask.stream_with_context(lines())
+
+    app = make_app(untouched, join=True, allow_classes=[Order], TESTING=True, PROPAGATE_EXCEPTIONS=False)
+    for view in (order, look, leave, stream):
+        app.add_url_rule(f"/{view.__name__}/<article>", view_func=view)
+    return app
+
+
+def test_objects_and_session_are_saved_together(shop):
+    browser = shop.test_client()
+    browser.get("/order/tea")
+
+    assert browser.get("/look/tea").text == "True ['tea']"
+
+
+@pytest.mark.parametrize("article", ["moon", "lock", "bang"])
+@pytest.mark.parametrize("propagate", [True, False])
+def test_of_a_request_that_fails_neither_is_saved(shop, article, propagate):
+    shop.config["PROPAGATE_EXCEPTIONS"] = propagate
+    browser = shop.test_client()
+    browser.get("/order/tea")
+    if propagate and article != "moon":
+        with pytest.raises((RuntimeError, NotStorable)):
+            browser.get(f"/order/{article}")
+    else:
+        assert browser.get(f"/order/{article}").status_code == 500
+
+    assert browser.get(f"/look/{article}").text == "False ['tea']"
+
+
+def test_a_logout_is_in_the_transaction_too(shop):
+    browser = shop.test_client()
+    browser.get("/order/tea")
+    browser.get("/leave/farewell")
+
+    assert browser.get("/look/farewell").text == "True None"
+    assert list(shop.extensions["kiokupy"].manager.sessions()) == []
+
+
+def test_a_stream_reads_a_joined_session_after_its_transaction(shop):
+    browser = shop.test_client()
+    browser.get("/order/tea")
+
+    assert browser.get("/stream/milk").text == "tea"
+    assert browser.get("/look/milk").text == "True ['tea']"
+
+
+def test_an_untouched_joined_session_opens_no_scope(shop):
+    shop.test_client().get("/look/tea")
+    shop.extensions["kiokupy"].manager.close()
+
+    assert shop.test_client().get("/untouched").text == "hello"
+
+
+def test_a_session_transaction_is_joined_as_well(shop):
+    browser = shop.test_client()
+    with browser.session_transaction() as transaction:
+        transaction["orders"] = []
+        transaction.scope.store(Order("milk"), id="milk")
+
+    assert browser.get("/look/milk").text == "True []"
+
+
+def test_without_join_there_is_no_scope_and_the_error_says_how_to_have_one(client):
+    def look():
+        return str(scope.exists("tea"))
+
+    with pytest.raises(SettingsError, match="join=True"):
+        client(look, TESTING=True).get("/look")
+
+
+# The command line
+
+
+@pytest.fixture
+def run(make_app, manager):
+    """Run ``flask kiokupy ...``; return its status and what it printed."""
+    app = make_app(manager=manager)
+
+    def run(*words):
+        result = app.test_cli_runner().invoke(args=["kiokupy", *words])
+        return result.exit_code, result.output
+
+    return run
+
+
+@pytest.fixture
+def sessions_of_two(manager):
+    for principal in ("ada", "ada", "charles", None):
+        session = manager.open(device=Device(address="192.0.2.7") if principal else None)
+        session["n"] = 1
+        if principal:
+            session.login(principal)
+        session.flush()
+
+
+@pytest.mark.usefixtures("sessions_of_two")
+def test_the_command_that_lists_sessions_shows_no_id(run, manager):
+    status, output = run("list")
+    handles = {info.handle for info in manager.sessions()}
+
+    assert (status, len(output.splitlines())) == (0, 4)
+    assert {line.split()[0] for line in output.splitlines()} == handles
+    assert sorted(line.split()[1] for line in output.splitlines()) == ["-", "ada", "ada", "charles"]
+    assert [line.split()[1::7] for line in run("list", "--principal", "charles")[1].splitlines()] == [
+        ["charles", "192.0.2.7"]
+    ]
+
+
+@pytest.mark.usefixtures("sessions_of_two")
+def test_the_command_that_ends_all_sessions_of_a_principal(run):
+    assert run("revoke", "ada") == (0, "2 sessions of ada ended\n")
+    assert run("stats") == (0, "2 alive\n0 expired, for the next sweep\n")
+
+
+def test_the_commands_that_count_and_sweep(make_app, clock):
+    with kiokupy.connect("Hash") as directory:
+        manager = SessionManager(directory, SessionPolicy(clock=clock))
+        for _ in range(3):
+            manager.create()
+        clock.pass_(days=1)
+        runner = make_app(manager=manager).test_cli_runner()
+
+        def run(*words):
+            return runner.invoke(args=["kiokupy", *words]).output
+
+        assert run("stats") == "0 alive\n3 expired, for the next sweep\n"
+        assert run("sweep", "--limit", "2") == "2 expired sessions removed\n"
+        assert run("sweep") == "1 expired sessions removed\n"
+
+
+def test_a_command_says_in_a_line_what_is_wrong_with_the_store(make_app, tmp_path):
+    app = make_app(SESSION_KIOKUPY=f"file:path={tmp_path}/s.fs;create=0")
+    result = app.test_cli_runner().invoke(args=["kiokupy", "stats"])
+
+    assert (result.exit_code, len(result.output.splitlines())) == (1, 1)
+    assert "there is no store here" in result.output

@@ -2,9 +2,7 @@
 
 import contextlib
 import importlib.util
-import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -40,9 +38,11 @@ def serving():
         servers.running(command, port, subprocess.DEVNULL) as reloader,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as browser,
     ):
-        yield browser
-        os.kill(reloader.pid, signal.SIGTERM)  # its child ends with it
-        reloader.wait(30)
+        try:
+            yield browser
+        finally:
+            reloader.terminate()  # its child ends with it
+            reloader.wait(30)
 
 
 def command(*words):
@@ -60,12 +60,11 @@ def test_the_commands_that_the_tests_run_are_those_of_the_page():
 
 def test_visits_are_counted_from_an_almost_empty_file(written):
     written("flask.rst", "visits")
-    for visits in ((1, 2), (3, 4)):
-        with serving() as browser:
-            if visits == (3, 4):
-                browser.cookies.set("session", id, domain="127.0.0.1")
-            assert [browser.get("/").text for _ in range(2)] == [f"visit {n}\n" for n in visits]
-            id = browser.cookies["session"]
+    with serving() as browser:
+        assert [browser.get("/").text for _ in range(2)] == ["visit 1\n", "visit 2\n"]
+        cookie = {"Cookie": f"session={browser.cookies['session']}"}
+    with serving() as browser:
+        assert browser.get("/", headers=cookie).text == "visit 3\n"
 
 
 def test_a_user_logs_in_and_out_and_ends_other_sessions(written):
@@ -86,12 +85,13 @@ def test_a_user_logs_in_and_out_and_ends_other_sessions(written):
         assert command("list", "--principal", "ada").count(" ada ") == 2
         assert "1 other sessions ended" in send(browser, "/logout-elsewhere")
         assert other.get("/").status_code == 302
+        mine = browser.cookies["session"]
         assert "Hello" not in send(browser, "/logout")
-        assert "session" not in browser.cookies
+        assert httpx.get(browser.base_url, headers={"Cookie": f"session={mine}"}).status_code == 302
         send(other, "/login", name="ada", password="engine")
         assert "1 sessions of ada ended" in command("revoke", "ada")
         assert other.get("/").status_code == 302
-        assert "sessions" in command("stats")
+        assert " alive\n" in command("stats")
         assert command("sweep").endswith("removed\n")
 
 

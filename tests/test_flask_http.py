@@ -1,8 +1,6 @@
 """Flask under real servers, with Flask-Login; a client that keeps cookies."""
 
 import contextlib
-import os
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -123,6 +121,8 @@ def test_the_debug_server_and_its_reloader_share_one_file(tmp_path, monkeypatch)
         servers.running(command, port, subprocess.DEVNULL) as reloader,
         httpx.Client(base_url=f"http://127.0.0.1:{port}") as browser,
     ):
-        assert [browser.get("/").text for _ in range(2)] == ["1", "2"]
-        os.kill(reloader.pid, signal.SIGTERM)  # its child ends with it
-        reloader.wait(30)
+        try:
+            assert [browser.get("/").text for _ in range(2)] == ["1", "2"]
+        finally:
+            reloader.terminate()  # its child ends with it
+            reloader.wait(30)

@@ -12,8 +12,9 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import BadRequest
 from werkzeug.local import LocalProxy
 
-from kiokupy.errors import SessionGone, SettingsError
+from kiokupy.errors import SettingsError
 from kiokupy.scope import Scope
+from kiokupy.sessions.facts import Device
 from kiokupy.sessions.manager import SessionManager
 from kiokupy.typemap import Allowed
 from kiokupy.web import flask_settings
@@ -76,7 +77,12 @@ class KiokuInterface(SessionInterface):
         manager, cookie, own = self._open()
         if own.excludes(request.path):
             return None
-        kept = manager.open(cookie.read(request.environ.get("HTTP_COOKIE")), lazy=True)
+        kept = manager.open(
+            cookie.read(request.environ.get("HTTP_COOKIE")),
+            lazy=True,
+            device=Device(request.user_agent.string or None, request.remote_addr),
+            scope=manager.directory.new_scope if own.join else None,
+        )
         session = FlaskSession(kept, Exchange(manager, cookie, kept), own.principal_key)
         # A second one is the test client's session_transaction(), which outlives the request.
         vars(request).setdefault(_KEY, session)
@@ -90,13 +96,12 @@ class KiokuInterface(SessionInterface):
         """
         assert isinstance(session, FlaskSession)
         self._settle_lifetime(session)
-        try:
-            headers = session.exchange.answer(response.status, response.headers.to_wsgi_list())
-        except SessionGone:
+        headers = session.exchange.answer(response.status, response.headers.to_wsgi_list())
+        if headers is None:
             error = BadRequest(GONE_TEXT.decode().strip())
             _replace(response, app.make_response(app.handle_user_exception(error)))
             return
-        session.ended, session.is_streamed = True, response.is_streamed
+        session.ended, session.is_streamed = True, response.is_streamed and session.kept.joint is None
         if session.accessed:
             response.headers = Headers(headers)
             self._warn_of_http(response)
@@ -130,8 +135,8 @@ class KiokuInterface(SessionInterface):
 
     def _settle_lifetime(self, session: FlaskSession) -> None:
         """Give a session the lifetime that ``permanent`` asks for."""
-        kept, config = session.kept, self._app.config
-        if not kept.accessed or kept.destroyed or (kept.is_new and not kept and kept.principal is None):
+        kept, config, manager = session.kept, self._app.config, self.manager
+        if not kept.accessed or not manager.is_worth_saving(kept):
             return
         if session.wanted is None and kept.is_new and config.get("SESSION_PERMANENT"):
             session.wanted = True
@@ -140,9 +145,8 @@ class KiokuInterface(SessionInterface):
             kept.set_lifetime(idle=seconds, absolute=None, lasting=True)
         elif session.wanted:
             kept.set_lifetime(idle=None, absolute=seconds, lasting=True)
-        elif session.wanted is False:
-            policy = self.manager.policy
-            kept.set_lifetime(idle=policy.idle, absolute=policy.absolute, lasting=False)
+        elif session.wanted is False and kept.max_age is not None:
+            kept.set_lifetime(idle=manager.policy.idle, absolute=manager.policy.absolute, lasting=False)
 
     def _warn_of_http(self, response: Response) -> None:
         cookie = self._open().cookie

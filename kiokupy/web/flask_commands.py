@@ -37,8 +37,8 @@ def sweep(limit: int | None) -> None:
 @commands.command()
 def stats() -> None:
     """Count the sessions in the store."""
-    for name, value in _manager().stats()._asdict().items():
-        click.echo(f"{name}: {value}")
+    found = _manager().stats()
+    click.echo(f"{found.alive} alive\n{found.expired} expired, for the next sweep")
 
 
 @commands.command("list")
@@ -47,8 +47,7 @@ def list_sessions(principal: str | None) -> None:
     """List the sessions that have not expired: handle, principal, created, used, expires, from where."""
     for info in _manager().sessions(principal):
         times = (_said(time) for time in (info.created, info.used, info.expires))
-        address = info.device.address if info.device else None
-        click.echo("  ".join([info.handle, info.principal or "-", *times, address or "-"]))
+        click.echo("  ".join([info.handle, info.principal or "-", *times, info.device.address or "-"]))
 
 
 @commands.command()

@@ -119,4 +119,4 @@ class NoSession(NullSession):
         excluded = f"{NAME}['exclude'] names this path"
         raise RuntimeError(f"there is no session at {flask.request.path}: {excluded}. Take it out there")
 
-    __setitem__ = __delitem__ = clear = pop = popitem = update = setdefault = _fail  # type: ignore[assignment]
+    __setitem__ = __delitem__ = clear = pop = popitem = update = setdefault = _fail

@@ -4,11 +4,12 @@ import copy
 import logging
 import uuid
 from collections.abc import MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 
 import flask
 import pytest
-from flask import Flask, session
+from flask import Flask
 from flask_wtf.csrf import CSRFProtect, generate_csrf
 from markupsafe import Markup
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -16,7 +17,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import kiokupy
 from kiokupy import NotStorable, SessionManager, SessionPolicy, SettingsError, StoreNotFound, TargetError
 from kiokupy.sessions.facts import Device
-from kiokupy.web.flask import KiokuSessions, scope
+from kiokupy.web.flask import KiokuSessions, scope, session
 
 HTTPS = {"base_url": "https://localhost"}
 
@@ -225,6 +226,7 @@ def test_a_session_is_new_until_it_is_stored(client):
 
 def test_the_session_has_the_kept_ones_names_as_well(client):
     def look():
+        assert session is flask.session
         assert isinstance(session._get_current_object(), MutableMapping)
         assert not hasattr(session, "unheard_of")
         assert repr(copy.copy(session._get_current_object())) == repr(session.kept)
@@ -257,6 +259,24 @@ def test_messages_are_flashed_once(client):
 
     assert browser.get("/hear").text == "[('info', Markup('<b>saved</b>')), ('message', 'twice')]"
     assert browser.get("/hear").text == "[]"
+
+
+def test_messages_of_two_requests_at_the_same_time_are_both_heard(client, manager):
+    def say():
+        other = manager.retrieve(session.id)
+        other["_flashes"] = [("message", "theirs")]
+        flask.flash("mine")
+        other.flush()
+        return ""
+
+    def hear():
+        return str(flask.get_flashed_messages())
+
+    browser = client(count, say, hear)
+    browser.get("/count")
+    browser.get("/say")
+
+    assert browser.get("/hear").text == "['theirs', 'mine']"
 
 
 def test_the_test_clients_session_transaction(client):
@@ -809,6 +829,26 @@ def test_the_store_is_opened_by_the_first_request(make_app, tmp_path):
     assert browser.get("/count", **HTTPS).text == "2"
 
 
+def test_first_requests_at_the_same_time_open_it_once(make_app, tmp_path):
+    app = make_app(count, TESTING=True, SESSION_KIOKUPY=f"file:path={tmp_path}/s.fs")
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: app.test_client().get("/count").text, range(8)))
+
+    assert answers == ["1"] * 8
+
+
+def test_settings_come_from_the_environment(make_app, monkeypatch, tmp_path):
+    monkeypatch.setenv("FLASK_SESSION_KIOKUPY__target", f"file:path={tmp_path}/s.fs")
+    monkeypatch.setenv("FLASK_SESSION_KIOKUPY__idle", "90")
+    config = flask.Config(tmp_path)
+    config.from_prefixed_env()
+    app = make_app(count, **config)
+    app.test_client().get("/count", **HTTPS)
+
+    assert (tmp_path / "s.fs").exists()
+    assert app.extensions["kiokupy"].manager.policy.idle == 90
+
+
 def test_a_store_that_cannot_be_opened_fails_the_request(make_app, tmp_path):
     app = make_app(count, TESTING=True, SESSION_KIOKUPY=f"file:path={tmp_path}/s.fs;create=0")
 
@@ -849,6 +889,9 @@ def excluding(client):
             session.permanent = True
         if "write" in flask.request.args:
             session["n"] = 1
+        if "merge" in flask.request.args:
+            found = session._get_current_object()
+            found |= {"n": 1}
         return f"{session.get('n')} {dict(session)} {session.permanent} {session.principal} {session.modified}"
 
     browser = client(count, TESTING=True, SESSION_KIOKUPY={"exclude": ["/health", "/assets/"]})
@@ -865,9 +908,10 @@ def test_an_excluded_path_reads_an_empty_session_and_sets_no_cookie(excluding, p
     assert not {"Set-Cookie", "Vary"} & set(response.headers.keys())
 
 
-def test_to_write_in_an_excluded_path_is_an_error_that_names_the_setting(excluding):
+@pytest.mark.parametrize("how", ["write", "merge"])
+def test_to_write_in_an_excluded_path_is_an_error_that_names_the_setting(excluding, how):
     with pytest.raises(RuntimeError, match=r"at /health: SESSION_KIOKUPY\['exclude'\] names this path"):
-        excluding.get("/health?write=1")
+        excluding.get(f"/health?{how}=1")
 
 
 def test_other_paths_have_their_session(excluding):
@@ -1025,6 +1069,22 @@ def test_a_logout_is_in_the_transaction_too(shop):
 
     assert browser.get("/look/farewell").text == "True None"
     assert list(shop.extensions["kiokupy"].manager.sessions()) == []
+
+
+@pytest.mark.xfail(strict=True, reason="a scope's commit does not notice yet that its session was removed meanwhile")
+def test_of_a_request_that_outlives_its_session_neither_is_saved(shop):
+    def ended(article):
+        scope.store(Order(article), id=article)
+        shop.extensions["kiokupy"].manager.destroy(session.id)
+        session["n"] = 1
+        return ""
+
+    shop.add_url_rule("/ended/<article>", view_func=ended)
+    browser = shop.test_client()
+    browser.get("/order/tea")
+
+    assert browser.get("/ended/milk").status_code == 400
+    assert browser.get("/look/milk").text == "False None"
 
 
 def test_a_stream_reads_a_joined_session_after_its_transaction(shop):

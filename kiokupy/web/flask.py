@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import flask
 from flask.sessions import SessionInterface, SessionMixin
-from werkzeug.datastructures import Headers
 from werkzeug.exceptions import BadRequest
 from werkzeug.local import LocalProxy
 
@@ -35,8 +34,10 @@ _PLAIN_HTTP = (
     "werkzeug's ProxyFix"
 )
 
+#: ``flask.session``, with the type that it has here.
+session = cast(FlaskSession, flask.session)
 #: The scope of a joined session, where the application's own objects are: ``flask.session.scope``.
-scope = cast(Scope, LocalProxy(lambda: flask.session.scope))  # type: ignore[attr-defined]  # FlaskSession has it
+scope = cast(Scope, LocalProxy(lambda: session.scope))
 
 
 class KiokuInterface(SessionInterface):
@@ -103,7 +104,7 @@ class KiokuInterface(SessionInterface):
             return
         session.ended, session.is_streamed = True, response.is_streamed and session.kept.joint is None
         if session.accessed:
-            response.headers = Headers(headers)
+            response.headers[:] = headers
             self._warn_of_http(response)
 
     def end(self, error: BaseException | None) -> None:
@@ -118,8 +119,6 @@ class KiokuInterface(SessionInterface):
             session.exchange.finish()
 
     def _open(self) -> _Opened:
-        if self._opened is not None:
-            return self._opened
         with self._lock:
             if self._opened is None:
                 # Read once more: the application may have been configured, or set to debug, after it was made.

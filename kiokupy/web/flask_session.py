@@ -8,9 +8,12 @@ from typing import Any
 import flask
 from flask.sessions import NullSession, SessionMixin
 
+from kiokupy.sessions.merging import appended
 from kiokupy.sessions.session import Session
 from kiokupy.web.exchange import Exchange
 from kiokupy.web.flask_settings import NAME
+
+_FLASHES = "_flashes"  # where flask.flash() keeps its messages
 
 
 class FlaskSession(SessionMixin):
@@ -86,13 +89,11 @@ class FlaskSession(SessionMixin):
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.kept[key] = value
-        if key == self._principal_key:
-            self.kept.principal = None if value is None else str(value)
+        self._note(key, value)
 
     def __delitem__(self, key: str) -> None:
         del self.kept[key]
-        if key == self._principal_key:
-            self.kept.principal = None
+        self._note(key, None)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.kept)
@@ -108,6 +109,12 @@ class FlaskSession(SessionMixin):
     def __repr__(self) -> str:
         return repr(self.kept)
 
+    def _note(self, key: str, value: Any) -> None:
+        if key == self._principal_key:
+            self.kept.principal = None if value is None else str(value)
+        elif key == _FLASHES:
+            self.kept.held.merges[key] = appended
+
 
 class NoSession(NullSession):
     """``flask.session`` where there is none: it reads as an empty one, and to write to it is an error."""
@@ -119,4 +126,4 @@ class NoSession(NullSession):
         excluded = f"{NAME}['exclude'] names this path"
         raise RuntimeError(f"there is no session at {flask.request.path}: {excluded}. Take it out there")
 
-    __setitem__ = __delitem__ = clear = pop = popitem = update = setdefault = _fail
+    __setitem__ = __delitem__ = clear = pop = popitem = update = setdefault = __ior__ = _fail

@@ -1008,7 +1008,10 @@ class Order:
 
 @pytest.fixture
 def shop(make_app):
+    scopes = []
+
     def order(article):
+        scopes.append(scope._get_current_object())
         session["orders"] = [*session.get("orders", []), article]
         scope.store(Order(article), id=article)
         if article == "moon":
@@ -1037,7 +1040,8 @@ def shop(make_app):
     app = make_app(untouched, join=True, allow_classes=[Order], TESTING=True, PROPAGATE_EXCEPTIONS=False)
     for view in (order, look, leave, stream):
         app.add_url_rule(f"/{view.__name__}/<article>", view_func=view)
-    return app
+    yield app
+    assert [scope.is_open for scope in scopes] == [False] * len(scopes)
 
 
 def test_objects_and_session_are_saved_together(shop):
@@ -1091,7 +1095,7 @@ def test_a_stream_reads_a_joined_session_after_its_transaction(shop):
     browser = shop.test_client()
     browser.get("/order/tea")
 
-    assert browser.get("/stream/milk").text == "tea"
+    assert browser.get("/stream/milk").text == "tea"  # the second teardown finds the scope closed
     assert browser.get("/look/milk").text == "True ['tea']"
 
 

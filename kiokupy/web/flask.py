@@ -85,8 +85,7 @@ class KiokuInterface(SessionInterface):
             scope=manager.directory.new_scope if own.join else None,
         )
         session = FlaskSession(kept, Exchange(manager, cookie, kept), own.principal_key)
-        # A second one is the test client's session_transaction(), which outlives the request.
-        vars(request).setdefault(_KEY, session)
+        vars(request)[_KEY] = session
         return session
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
@@ -102,7 +101,7 @@ class KiokuInterface(SessionInterface):
             error = BadRequest(GONE_TEXT.decode().strip())
             _replace(response, app.make_response(app.handle_user_exception(error)))
             return
-        session.ended, session.is_streamed = True, response.is_streamed and session.kept.joint is None
+        session.ended, session.is_streamed = True, response.is_streamed
         if session.accessed:
             response.headers[:] = headers
             self._warn_of_http(response)

@@ -20,7 +20,7 @@ from websockets.sync.client import connect
 from ZODB.FileStorage import FileStorage
 
 import kiokupy
-from kiokupy import SessionGone, SessionManager, SettingsError
+from kiokupy import SessionGone, SessionManager, SessionPolicy, SettingsError
 from kiokupy.web.asgi import SessionMiddleware
 from kiokupy.web.cookies import Cookie
 
@@ -63,6 +63,11 @@ def cookie_of(session):
 def stored(manager):
     with manager.directory.new_unit() as unit:
         return list(unit.root["sessions"])
+
+
+class Friend:
+    def __init__(self, name):
+        self.name = name
 
 
 async def hello(request):
@@ -287,6 +292,61 @@ class TestRequests:
         with pytest.raises(SettingsError, match=r"exclude has 'static'\. Paths begin with /"):
             SessionMiddleware(hello, manager, exclude=["/a", "static"])
 
+    def test_where_a_session_is_used_is_noted(self, serve, manager):
+        browser = serve(alogin)
+        browser.get("/alogin", headers={"User-Agent": "Testfox\xe9".encode("latin-1")})
+
+        (found,) = manager.sessions("alice")
+        assert (found.device.user_agent, found.device.address) == ("Testfox\xe9", "127.0.0.1")
+
+    def test_where_it_is_used_need_not_be_known(self, manager):
+        async def app(scope, receive, send):
+            scope["session"]["a"] = 1
+            await plain(scope, send)
+
+        Call(wrapped(app, manager)).run()
+
+        (found,) = manager.sessions()
+        assert (found.device.user_agent, found.device.address) == (None, None)
+
+    def test_data_that_cannot_be_loaded_are_a_matter_for_who_looks_at_them(self, file_place, caplog):
+        with file_place.connect(allow_classes=[Friend]) as directory:
+            session = SessionManager(directory).create()
+            session["friend"] = Friend("Ada")
+            session.flush()
+        with file_place.connect() as directory, browsing(starlette(SessionManager(directory), hello, show)) as browser:
+            cookie = {"Cookie": f"session={session.id}"}
+            assert browser.get("/hello", headers=cookie).text == "hello"
+            assert browser.get("/show", headers=cookie).status_code == 500
+        assert "NotLoadable" in caplog.text
+
+
+class TestLogin:
+    def test_it_moves_the_session_and_says_whose_it_is(self, serve, manager):
+        browser = serve(count, alogin)
+        browser.get("/count")
+        planted = browser.cookies["session"]
+
+        answer = browser.get("/alogin")
+
+        assert "; Max-Age=" in answer.headers["set-cookie"]
+        assert manager.retrieve(planted) is None
+        session = manager.retrieve(browser.cookies["session"])
+        assert (session.principal, dict(session)) == ("alice", {"n": 1})
+
+    def test_a_principal_that_a_view_sets_moves_the_session_when_it_is_saved(self, serve, manager):
+        async def login(request):
+            request.session.principal = "alice"
+            return PlainTextResponse("welcome")
+
+        browser = serve(count, login)
+        browser.get("/count")
+        planted = browser.cookies["session"]
+        browser.get("/login")
+
+        assert manager.retrieve(planted) is None
+        assert manager.retrieve(browser.cookies["session"]).principal == "alice"
+
 
 class TestSessionsThatEnd:
     @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -493,8 +553,13 @@ def slow_store(monkeypatch):
 
 
 async def alogin(request):
-    request.session["user"] = await request.session.aregenerate() and "alice"
+    await request.session.alogin("alice", remember=True)
     return PlainTextResponse("welcome")
+
+
+async def aregenerate(request):
+    await request.session.aregenerate()
+    return PlainTextResponse("moved")
 
 
 async def alogout(request):
@@ -525,7 +590,7 @@ async def late(request):
 class TestTheEventLoop:
     """While the store takes its time over one request, the loop answers others: nothing holds it up."""
 
-    @pytest.mark.parametrize("view", [count, alogin, alogout, ainvalidate, aflush, late, show])
+    @pytest.mark.parametrize("view", [count, alogin, aregenerate, alogout, ainvalidate, aflush, late, show])
     def test_it_goes_on_while_the_store_is_slow(self, slow_store, file_manager, view):
         id = file_manager.create().id
         file_manager.directory._database._db.cacheMinimize()  # so that reading asks the storage, too
@@ -541,6 +606,46 @@ class TestTheEventLoop:
             finally:
                 slow_store.gate.set()
             assert slow.result().status_code == 200
+
+    def test_what_a_session_refers_to_is_loaded_beforehand(self, slow_store, file_place):
+        async def friend(request):
+            return PlainTextResponse(request.session["friend"].name)
+
+        with file_place.connect(allow_classes=[Friend]) as directory:
+            manager, ada = SessionManager(directory), Friend("Ada")
+            directory.store(ada)
+            session = manager.create()
+            session["friend"] = ada
+            session.flush()
+            with browsing(starlette(manager, friend, hello)) as browser, ThreadPoolExecutor(1) as pool:
+                directory._database._db.cacheMinimize()
+                slow_store.closed = True
+                slow = pool.submit(
+                    httpx.get, f"{browser.base_url}/friend", headers={"Cookie": f"session={session.id}"}, timeout=30
+                )
+                try:
+                    assert slow_store.waiting.wait(10)
+                    assert browser.get("/hello", timeout=5).text == "hello"
+                finally:
+                    slow_store.gate.set()
+                assert slow.result().text == "Ada"
+
+    def test_the_view_asks_the_store_nothing_for_what_was_loaded(self, monkeypatch, file_place):
+        async def friend(request):
+            monkeypatch.setattr(FileStorage, "loadBefore", None)
+            name = request.session["friend"].name
+            monkeypatch.undo()
+            return PlainTextResponse(name)
+
+        with file_place.connect(allow_classes=[Friend]) as directory:
+            manager, ada = SessionManager(directory), Friend("Ada")
+            directory.store(ada)
+            session = manager.create()
+            session["friend"] = ada
+            session.flush()
+            with browsing(starlette(manager, friend)) as browser:
+                directory._database._db.cacheMinimize()
+                assert browser.get("/friend", headers={"Cookie": f"session={session.id}"}).text == "Ada"
 
     def test_plain_views_that_hold_all_threads_of_the_framework_do_not_hold_up_sessions(self, manager):
         gate, inside = threading.Event(), threading.Semaphore(0)
@@ -805,3 +910,131 @@ class TestWebsockets:
             dial(ws, session)
 
         assert (refusal.value.response.status_code, refusal.value.response.body.decode()) == (400, GONE)
+
+
+class TestScopes:
+    """``join=True``: the session and the application's objects are saved in one transaction."""
+
+    @staticmethod
+    def store(session, name):
+        session["last"] = name
+        session.scope.store(Friend(name), id=name)
+
+    @pytest.fixture
+    def joined(self):
+        with kiokupy.connect("Hash", allow_classes=[Friend]) as directory:
+            yield SessionManager(directory)
+
+    @pytest.fixture
+    def views(self):
+        def plainly(request):
+            self.store(request.session, "ada")
+            return PlainTextResponse("stored")
+
+        async def asynchronously(request):
+            await request.session.in_thread(self.store, request.session, "grace")
+            return PlainTextResponse("stored")
+
+        async def badly(request):
+            await request.session.in_thread(self.store, request.session, "charles")
+            return PlainTextResponse("sorry", int(request.query_params["status"]))
+
+        return plainly, asynchronously, badly, hello, show
+
+    def test_objects_and_session_are_saved_together_whatever_the_store(self, place, views):
+        with place.connect(allow_classes=[Friend]) as directory:
+            manager = SessionManager(directory)
+            with browsing(starlette(manager, *views, join=True)) as browser:
+                assert browser.get("/plainly").text == "stored"
+                assert directory.get("ada").name == "ada"
+                assert browser.get("/asynchronously").text == "stored"
+                assert directory.get("grace").name == "grace"
+                assert dict(manager.retrieve(browser.cookies["session"])) == {"last": "grace"}
+
+    @pytest.mark.parametrize("status", [403, 503])
+    def test_or_neither_is(self, joined, views, status):
+        with browsing(starlette(joined, *views, join=True)) as browser:
+            browser.get("/plainly")
+            assert browser.get(f"/badly?status={status}").status_code == status
+
+        assert joined.directory.exists("charles") == (status == 403)
+        last = {403: "charles", 503: "ada"}[status]
+        assert dict(joined.retrieve(browser.cookies["session"])) == {"last": last}
+
+    @pytest.mark.parametrize("known", [True, False])
+    @pytest.mark.parametrize("status", [200, 404, 503, None])
+    def test_the_scope_is_closed_at_the_end_whatever_happens(self, joined, known, status):
+        scopes = []
+
+        async def app(scope, receive, send):
+            scopes.append(scope["session"].scope)
+            if status is None:
+                raise ZeroDivisionError
+            await plain(scope, send, b"1", b"2", status=status)
+
+        call = Call(wrapped(app, joined, join=True), **(cookie_of(joined.create()) if known else {}))
+        with contextlib.suppress(ZeroDivisionError):
+            call.run()
+
+        assert [scope.is_open for scope in scopes] == [False]
+
+    def test_a_request_that_asks_for_no_scope_opens_none(self, joined, views):
+        app = starlette(joined, *views, join=True)
+        joined.close()
+        with browsing(app) as browser:
+            assert browser.get("/hello").text == "hello"
+            assert browser.get("/show").text == "[]"
+
+    def test_a_session_that_expired_meanwhile_takes_the_objects_with_it(self):
+        now = [1e9]
+        with kiokupy.connect("Hash", allow_classes=[Friend]) as directory:
+            manager = SessionManager(directory, SessionPolicy(idle=60, resolution=0, clock=lambda: now[0]))
+            session = manager.create()
+
+            async def app(scope, receive, send):
+                await scope["session"].in_thread(self.store, scope["session"], "ada")
+                now[0] += 61
+                await plain(scope, send, b"welcome")
+
+            call = Call(wrapped(app, manager, join=True), **cookie_of(session)).run()
+
+            assert (call.status, call.body.decode()) == (400, GONE)
+            assert not directory.exists("ada")
+
+    def test_a_session_ended_meanwhile_is_not_brought_back(self, joined):
+        session = joined.create()
+
+        async def app(scope, receive, send):
+            await scope["session"].in_thread(self.store, scope["session"], "ada")
+            joined.destroy(session.id)
+            await plain(scope, send, b"as if it had come before")
+
+        Call(wrapped(app, joined, join=True), **cookie_of(session)).run()
+
+        assert stored(joined) == []
+
+    def test_changes_after_the_scope_was_committed_are_lost_with_a_warning(self, joined, caplog):
+        session = joined.create()
+
+        async def app(scope, receive, send):
+            scope["session"]["early"] = 1
+            await plain(scope, send, b"x")
+            scope["session"]["late"] = 1
+
+        Call(wrapped(app, joined, join=True), **cookie_of(session)).run()
+
+        assert dict(joined.retrieve(session.id)) == {"early": 1}
+        assert "its scope was committed then" in caplog.text
+
+    def test_a_websocket_is_in_no_scope(self, joined):
+        session = joined.create()
+
+        async def app(scope, receive, send):
+            await send({"type": "websocket.accept"})
+            scope["session"]["late"] = 1
+            with pytest.raises(SettingsError, match="this session is in no scope"):
+                _ = scope["session"].scope
+
+        Call(wrapped(app, joined, join=True), type="websocket", **cookie_of(session)).run()
+
+        assert dict(joined.retrieve(session.id)) == {"late": 1}

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from enum import Enum
-from functools import partial
 from typing import Any
 
 import anyio
 
 from kiokupy.errors import NotStorable, SettingsError
 from kiokupy.rules import name_of
+from kiokupy.sessions.facts import Device
 from kiokupy.sessions.manager import SessionManager
-from kiokupy.web.async_session import AsyncSession, in_thread
+from kiokupy.web.async_session import AsyncSession
 from kiokupy.web.cookies import Cookie
 from kiokupy.web.exchange import GONE_HEADERS, GONE_STATUS, GONE_TEXT, Exchange
 from kiokupy.web.headers import Headers
@@ -43,6 +43,9 @@ class SessionMiddleware:
     :param cookie: the cookie's attributes; ``Cookie(secure=False)`` for development over plain HTTP.
     :param key: where in the scope the session is put.
     :param exclude: paths that get no session, with all below them, such as ``["/static"]``.
+    :param join: save a request's session and the application's objects in ``session.scope`` in one transaction, or
+        neither. ``def`` views use the scope as it is, ``async def`` views by ``await session.in_thread(...)``. A
+        websocket outlives any transaction: its session is in no scope.
     """
 
     def __init__(
@@ -53,13 +56,14 @@ class SessionMiddleware:
         *,
         key: str = "session",
         exclude: Iterable[str] = (),
+        join: bool = False,
     ) -> None:
         if not isinstance(manager, SessionManager):
             fix = "For example: SessionMiddleware(app, manager=SessionManager(kiokupy.connect('Hash')))"
             raise SettingsError(f"the middleware takes a session manager, not a {type(manager).__name__}", fix=fix)
         self.app, self.manager, self.key = app, manager, key
         self.cookie = cookie if cookie is not None else Cookie()
-        self.exclude = _checked(exclude)
+        self.exclude, self.join = _checked(exclude), join
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, serve a websocket, or pass on what is neither."""
@@ -71,11 +75,13 @@ class SessionMiddleware:
 
     async def _open(self, scope: Scope) -> AsyncSession:
         # HTTP/2 lets a client send its cookies in several fields.
-        fields = [value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"]
-        id = self.cookie.read("; ".join(fields))
-        open = partial(self.manager.open, id, lazy=id is None, kind=AsyncSession)
-        session = open() if id is None else await in_thread(open)
+        id = self.cookie.read("; ".join(_fields(scope, b"cookie")))
+        device = Device(next(_fields(scope, b"user-agent"), None), (scope.get("client") or [None])[0])
+        new_scope = self.manager.directory.new_scope if self.join and scope["type"] == "http" else None
+        session = self.manager.open(id, lazy=True, device=device, scope=new_scope, kind=AsyncSession)
         assert isinstance(session, AsyncSession)
+        if id is not None:
+            await session.in_thread(session.prefetch)
         return session
 
     def _is_excluded(self, path: str) -> bool:
@@ -104,8 +110,9 @@ class _Conversation:
             self._exchange.failed = True
             if not self._hung_up or not isinstance(error, Exception):
                 raise
-        with anyio.CancelScope(shield=True):
-            await self._finish()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._finish()
 
     async def receive(self) -> Message:
         """Be the application's ``receive``."""
@@ -151,7 +158,7 @@ class _Conversation:
         return {"type": message["type"], "status": int(GONE_STATUS[:3]), "headers": _encoded(GONE_HEADERS)}
 
     async def _answer(self, status: str, headers: Headers) -> Headers | None:
-        if not self._session.accessed:  # the store is not asked then
+        if self._is_idle:
             return self._exchange.answer(status, headers)
         return await self._session.in_thread(self._exchange.answer, status, headers)
 
@@ -161,8 +168,13 @@ class _Conversation:
         await self._finish()
 
     async def _finish(self) -> None:
-        if self._session.accessed and not self._exchange.failed:
+        if not self._is_idle:
             await self._session.in_thread(self._exchange.finish)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether nothing was done that the end of a request would ask the store about."""
+        return not self._session.accessed and self._session.joint is None
 
     async def _take_over(self) -> None:
         """Do to the session what was done to its place in the scope, as Litestar's ``set_session`` does."""
@@ -187,6 +199,10 @@ class _Answered(OSError):
 
 _STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 _SWITCHING = 101
+
+
+def _fields(scope: Scope, wanted: bytes) -> Iterator[str]:
+    return (value.decode("latin-1") for name, value in scope["headers"] if name == wanted)
 
 
 def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:

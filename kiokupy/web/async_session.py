@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 
 import anyio
 from anyio.lowlevel import RunVar
 
+from kiokupy.errors import NotLoadable
 from kiokupy.sessions.session import Session
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_THREADS = 40
+_MOST_THREADS = 40
 _limiter: RunVar[anyio.CapacityLimiter] = RunVar("kiokupy's worker threads")
 
 
-async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call something that asks the store, in a worker thread.
+def _threads() -> anyio.CapacityLimiter:
+    """Return what counts the worker threads of this event loop.
 
-    The threads are our own: an application whose plain ``def`` views hold all those of its framework can still load
-    and save sessions.
+    They are our own: where plain ``def`` views hold all those of the framework, sessions can still be loaded and saved.
     """
     limiter = _limiter.get(None)
     if limiter is None:
-        limiter = anyio.CapacityLimiter(_THREADS)
+        limiter = anyio.CapacityLimiter(_MOST_THREADS)
         _limiter.set(limiter)
-    return await anyio.to_thread.run_sync(partial(call, *args, **kwargs), limiter=limiter)
+    return limiter
 
 
 class AsyncSession(Session):
@@ -58,7 +58,19 @@ class AsyncSession(Session):
             with self._turn:
                 return call(*args, **kwargs)
 
-        return await in_thread(alone)
+        return await anyio.to_thread.run_sync(alone, limiter=_threads())
+
+    def prefetch(self) -> None:
+        """Ask the store for the session and for what its data refer to, which does not count as looking at them."""
+        accessed = self.accessed
+        self.open()
+        with suppress(NotLoadable):  # that is for who looks at them
+            self._values()
+        self.accessed = accessed
+
+    async def alogin(self, principal: str, *, remember: bool = False) -> str:
+        """As :meth:`login`."""
+        return await self.in_thread(self.login, principal, remember=remember)
 
     async def aflush(self) -> None:
         """As :meth:`flush`."""

@@ -56,15 +56,26 @@ class Exchange:
         self._known_id, self._answered = self._session.client_id, True
 
     def finish(self) -> None:
-        """Save what the application changed after the headers had left; too late for a cookie."""
+        """Save what the application changed after the headers had left; too late for a cookie. Can be called again.
+
+        What a failed application changed is dropped, and the scope is closed that was opened for it.
+        """
+        manager, session = self._manager, self._session
+        if self.failed or not self._answered:
+            manager.abandon(session)
+        elif session.accessed and manager.is_worth_saving(session):
+            self._finish_late()
+
+    def _finish_late(self) -> None:
         session = self._session
-        if not self._answered or self.failed or not session.accessed or session.destroyed:
-            return
         if session.is_new or session.id != self._known_id:
-            if session or session.principal is not None or not session.is_new:
-                _log.warning("a session begun or moved after the headers had left is lost: its cookie was not sent")
+            _log.warning("a session begun or moved after the headers had left is lost: its cookie was not sent")
+        elif session.saved and not session.modified:
             return
-        try:
-            self._manager.conclude(session)
-        except SessionGone:
-            _log.warning("a session changed after the headers had left was ended meanwhile")
+        elif session.joint is not None:
+            _log.warning("a session changed after the headers had left is not saved: its scope was committed then")
+        else:
+            try:
+                self._manager.conclude(session)
+            except SessionGone:
+                _log.warning("a session changed after the headers had left was ended meanwhile")

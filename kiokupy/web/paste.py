@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kiokupy.backends import dsn
 from kiokupy.web.settings import configured
 from kiokupy.web.wsgi import SessionMiddleware
 
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
 def make_filter(app: WSGIApplication, global_conf: Any, **settings: str) -> SessionMiddleware:
     """Wrap an application, as ``paste.filter_app_factory`` asks.
 
-    Settings are those of :func:`kiokupy.web.settings.configured`, and ``key``: where in the environ the session is put.
+    Settings are those of :func:`kiokupy.web.settings.configured`, and ``key`` and ``join`` of the middleware.
 
     :raises SettingsError: a setting is unknown or malformed; others as :func:`kiokupy.connect`.
     """
-    options = {"key": settings["key"]} if "key" in settings else {}
-    manager, cookie = configured(settings, also=("key",))
-    return SessionMiddleware(app, manager, cookie, **options)
+    key, join = settings.get("key", "kiokupy.session"), dsn.flag("join", settings.get("join", False))
+    manager, cookie = configured(settings, also=("key", "join"))
+    return SessionMiddleware(app, manager, cookie, key=key, join=join)

@@ -12,6 +12,7 @@ from kiokupy.directory import Directory
 from kiokupy.entry import Entry, Record
 from kiokupy.errors import StoreReadOnly
 from kiokupy.inspection import find_inert
+from kiokupy.sessions.shelf import Shelf
 
 
 @contextmanager
@@ -56,8 +57,10 @@ def remove(unit: Unit, key: str) -> None:
 
 def clear(unit: Unit, *, sessions: bool) -> None:
     """Take all entries out, and the sessions if they are meant too; of indexes as for :func:`put`."""
-    for name in ("entries", "roots", *(["sessions"] if sessions else [])):
+    for name in ("entries", "roots"):
         unit.root[name].clear()
+    if sessions:
+        Shelf(unit.root).clear()
 
 
 def stale(unit: Unit) -> bool:

@@ -26,7 +26,8 @@ from kiokupy.maintenance.progress import Progress, Step, silent
 from kiokupy.maintenance.reindexing import check_indexes
 from kiokupy.maintenance.trees import Walker
 from kiokupy.raw import Pointer
-from kiokupy.sessions.facts import CLASS_NAME, Facts
+from kiokupy.sessions.facts import facts_of
+from kiokupy.sessions.shelf import Shelf
 
 _BETWEEN_STEPS = 500
 
@@ -74,6 +75,7 @@ class _Store:
         # By oid: entries with the root flag, records that something refers to, Persistent objects that have entries.
         self._rooted, self._wanted, self._state_of = QQTreeSet(), QQTreeSet(), QQBTree()
         self._classes: set[str] = set()
+        self._shelf = Shelf(unit.root)
 
     def check(self) -> None:
         for id, pointer in self._walk("entries"):
@@ -193,11 +195,20 @@ class _Store:
             if not isinstance(key, bytes) or not isinstance(pointer, Pointer):
                 raise ValueError("it is under no hash, or has no record")
             record = self._entry(pointer.oid)
-            args, _ = inert.read(record.head or b"")
-            if record.class_name != CLASS_NAME or not isinstance(Facts(*args).expires, float):
-                raise ValueError("the record is not that of a session")
+            principal = facts_of(record).principal
+            if principal is not None and not self._shelf.knows(principal, key):
+                raise ValueError("it is not among the sessions of its principal")
         except (ValueError, TypeError, KiokuError) as error:
             self._add(Kind.SESSION, name, str(error), _REMOVE.format(name, ", session=True"))
+            return
+        for target in record.refs:
+            found = self._find(target)
+            if found is None:
+                detail = f"it refers to {target!r}, which is not there"
+                fix = "What refers to it is not in the session any more; store an object under that id to have it again"
+                self._add(Kind.REFERENCE, name, detail, fix, target)
+            else:
+                self._wanted.insert(u64(found._p_oid))
 
     def _usefulness(self, id: Any, number: int) -> None:
         state = self._state_of.get(number)

@@ -1,4 +1,4 @@
-"""Garbage: objects that no root reaches are found and deleted, beside writers.
+"""Garbage: objects that neither a root nor a session reaches are found and deleted, beside writers.
 
 Why nothing is lost that a writer brings back to life: what is alive now and was not in the snapshot that was marked
 hangs from a record that was written since. So before and within each transaction that deletes, all that was written
@@ -22,6 +22,7 @@ from kiokupy.directory import Directory, retried
 from kiokupy.errors import ConflictError, StoreReadOnly
 from kiokupy.maintenance.progress import Progress, Step, silent
 from kiokupy.maintenance.reach import Reach
+from kiokupy.sessions.shelf import Shelf
 
 _RETRIES = 20
 _BETWEEN_COLLECTIONS = 500
@@ -31,18 +32,19 @@ _BETWEEN_COLLECTIONS = 500
 class Garbage:
     """What a collection found and did."""
 
-    #: the ids of the objects that no root reaches, in order; unless :attr:`dry_run`, they are deleted
+    #: the ids of the objects that nothing keeps alive, in order; unless :attr:`dry_run`, they are deleted
     ids: list[str]
     #: how many objects there were when it began
     total: int
-    #: ids that a living object, or the tree of roots, names and that are not there, in order; fsck() tells who does
+    #: ids that a living object, a session or the tree of roots names and that are not there, in order; fsck() tells
+    #: who does
     dangling: list[str]
     #: whether nothing was deleted
     dry_run: bool
 
 
 def gc(directory: Directory, *, dry_run: bool = False, batch: int = 1000, progress: Progress = silent) -> Garbage:
-    """Delete the objects that no root reaches. Sessions are none of them.
+    """Delete the objects that neither a root nor a session reaches. Sessions themselves are left alone.
 
     It may run beside writers, and be interrupted: what is deleted by then is garbage, and the next call finds the rest.
     An object that is written while it runs is kept, with all it reaches.
@@ -82,7 +84,7 @@ def remove(directory: Directory, *names: str, session: bool = False) -> None:
     with directory.new_unit() as unit:
         for name in names:
             if session:
-                unit.root["sessions"].pop(bytes.fromhex(name), None)
+                Shelf(unit.root).discard(bytes.fromhex(name))
             else:
                 indexing.drop(unit.root, name)
                 unit.root["entries"].pop(name, None)

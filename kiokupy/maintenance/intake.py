@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from BTrees.QQBTree import QQBTree, QQTreeSet
@@ -15,12 +15,14 @@ from kiokupy import entry as stored
 from kiokupy import ids
 from kiokupy.database import Unit
 from kiokupy.entry import Entry, Record
-from kiokupy.errors import DuplicateId, InvalidId, KiokuError, StreamError
+from kiokupy.errors import DuplicateId, InvalidId, KiokuError, NotLoadable, StreamError
 from kiokupy.forms.decoding import decode, name
 from kiokupy.inert import StandIn
 from kiokupy.maintenance import bare
 from kiokupy.maintenance.lines import FLAGS, Form
 from kiokupy.pickles import Found, write, write_record
+from kiokupy.sessions.facts import facts_of
+from kiokupy.sessions.shelf import Shelf
 
 _MOST_RECORDS = 1 << 63
 _NEW = b"", None
@@ -77,7 +79,10 @@ class Intake:
         key = bytes.fromhex(digest)
         if key in sessions:
             raise DuplicateId(digest, problem=f"the session {digest} is in the store already. Load with clear=True")
-        sessions[key] = Entry(self._content(form, line))
+        record = self._content(form, line)
+        sessions[key] = Entry(record)
+        with suppress(NotLoadable):  # as it was in the store that was dumped, for fsck() to tell of
+            Shelf(self._unit.root).file(key, facts_of(record))
 
     def finish(self) -> None:
         """Check that every record that was named came.

@@ -1,4 +1,4 @@
-"""Reach: what the roots of a store keep alive, found in one snapshot and brought up to date with later ones.
+"""Reach: what roots and sessions keep alive, found in one snapshot and brought up to date with later ones.
 
 Records are noted by oid, as 64-bit numbers in trees: some 16 bytes for each, whatever their ids and contents are.
 """
@@ -25,7 +25,7 @@ _BLOCK = 200
 
 
 class Reach:
-    """Marks what the roots reach; the transaction of the unit it reads in belongs to it.
+    """Marks what the roots and the sessions reach; the transaction of the unit it reads in belongs to it.
 
     :raises StoreUnreadable: a record cannot be read, so nobody knows what it refers to.
     """
@@ -46,6 +46,8 @@ class Reach:
         self.total = 0
         for id in unit.root["roots"]:
             self._add(id)
+        for session in unit.root["sessions"].values():
+            self._mark(u64(session._p_oid))
         self._follow_all()
         self._look_at_the_rest()
 

@@ -42,7 +42,7 @@ class Joint:
 
     @property
     def scope(self) -> Scope:
-        """The scope, opened now if it was not yet."""
+        """The scope, opened now if it was not yet; the session is in it from then on."""
         if self._scope is None:
             self._scope = self._source if isinstance(self._source, Scope) else self._source()
             self._scope.join(self)

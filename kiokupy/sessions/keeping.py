@@ -142,14 +142,15 @@ class Keeper:
         return len(events)
 
     def _read(self, id: object, joint: Joint | None = None) -> Held | None:
+        scope = joint.scope if joint is not None and joint.is_usable else None
         if id is None or id == "":
             return None
         key = key_of(id)
         if key is None:
             self._reject(None, "it cannot be an id")
             return None
-        if joint is not None and joint.is_usable:
-            return self._find(joint.scope.unit, str(id), key)
+        if scope is not None:
+            return self._find(scope.unit, str(id), key)
         with self.directory.new_unit() as unit:
             return self._find(unit, str(id), key)
 

@@ -19,6 +19,7 @@ from kiokupy.sessions.session import Session
 from kiokupy.sessions.sweeping import BATCH, Sweeper, sweep_some
 from kiokupy.typemap import Allowed
 
+
 class CookieAction(enum.Enum):
     """What a web adapter does with the session's cookie at the end of a request."""
 

@@ -81,17 +81,11 @@ class Roster:
 
     def remove(self, key: bytes, why: str) -> list[Event]:
         """End the session of a key, and tell so if it was there."""
-        entry = self._shelf.find(key)
-        if entry is None:
+        facts = self._shelf.discard(key)
+        if facts is None:
             return []
-        try:
-            facts = self._shelf.facts(entry)
-        except NotLoadable:  # it is damaged, and may go all the same
-            facts = Facts(0, 0, 0.0)
-        ended = self.remove(facts.successor, why) if facts.successor is not None and facts.expires > self._now else []
-        self._shelf.remove(key, facts)
         if facts.successor is not None:
-            return ended
+            return self.remove(facts.successor, why) if facts.expires > self._now else []
         return [self._events.event(EventKind.DESTROYED, key, facts.principal, why)]
 
     def _facts(self, key: bytes) -> Facts | None:

@@ -109,6 +109,26 @@ class Shelf:
         entry: Entry = self.sessions.pop(key)
         return entry
 
+    def discard(self, key: bytes) -> Facts | None:
+        """Take a session out, damaged or not, and return what it said of itself; ``None``: it was not there."""
+        entry = self.find(key)
+        if entry is None:
+            return None
+        facts = Facts(0.0, 0.0, 0.0)
+        with suppress(NotLoadable):
+            facts = facts_of(entry.record)
+        self.remove(key, facts)
+        return facts
+
+    def clear(self) -> None:
+        """Take all sessions out."""
+        for tree in (self.sessions, self._expiry, self._principals):
+            tree.clear()
+
+    def knows(self, principal: str, key: bytes) -> bool:
+        """Tell whether a session is found by its principal."""
+        return _hash(principal) + key in self._principals
+
     def claim(self, principal: str) -> None:
         """Let this transaction conflict with all others that claim the same principal at the same time."""
         self._principals[_hash(principal)] = secrets.token_bytes(8)

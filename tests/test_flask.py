@@ -467,6 +467,23 @@ def test_a_session_that_is_permanent_no_more_lives_by_the_policy(timed, clock):
     assert browser.get("/count").text == "1"
 
 
+def test_to_say_not_permanent_gives_a_session_no_limits_of_its_own(make_app, clock):
+    def brief():
+        session.permanent = False
+        return count()
+
+    with kiokupy.connect("Hash") as directory:
+        short, long = (SessionManager(directory, SessionPolicy(clock=clock, idle=idle)) for idle in (600, 6000))
+        browser = make_app(brief, manager=short).test_client()
+        later = make_app(brief, manager=long).test_client()
+        browser.get("/brief")
+        later.set_cookie("__Host-session", browser.get_cookie("__Host-session").value)
+        clock.pass_(seconds=500)
+        assert later.get("/brief").text == "2"
+        clock.pass_(seconds=5000)
+        assert later.get("/brief").text == "3"
+
+
 def test_to_say_permanent_again_is_no_change(timed):
     browser = timed()
     browser.get("/permanent?is=yes")
@@ -1155,16 +1172,23 @@ def test_the_command_that_lists_sessions_shows_no_id(run, manager):
 
     assert (status, len(output.splitlines())) == (0, 4)
     assert {line.split()[0] for line in output.splitlines()} == handles
-    assert sorted(line.split()[1] for line in output.splitlines()) == ["-", "ada", "ada", "charles"]
-    assert [line.split()[1::7] for line in run("list", "--principal", "charles")[1].splitlines()] == [
-        ["charles", "192.0.2.7"]
-    ]
+    assert sorted(line.split()[1] for line in output.splitlines()) == ["'ada'", "'ada'", "'charles'", "-"]
+    assert [line.split()[1] for line in run("list", "--principal", "charles")[1].splitlines()] == ["'charles'"]
 
 
 @pytest.mark.usefixtures("sessions_of_two")
 def test_the_command_that_ends_all_sessions_of_a_principal(run):
-    assert run("revoke", "ada") == (0, "2 sessions of ada ended\n")
+    assert run("revoke", "ada") == (0, "2 sessions ended\n")
     assert run("stats") == (0, "2 alive\n0 expired, for the next sweep\n")
+
+
+@pytest.mark.usefixtures("sessions_of_two")
+def test_the_command_that_ends_one_session(run, manager):
+    (info,) = manager.sessions("charles")
+
+    assert run("end", "ada", info.handle) == (1, "Error: there is no such session\n")
+    assert run("end", "charles", info.handle) == (0, "the session is ended\n")
+    assert list(manager.sessions("charles")) == []
 
 
 def test_the_commands_that_count_and_sweep(make_app, clock):
@@ -1179,8 +1203,8 @@ def test_the_commands_that_count_and_sweep(make_app, clock):
             return runner.invoke(args=["kiokupy", *words]).output
 
         assert run("stats") == "0 alive\n3 expired, for the next sweep\n"
-        assert run("sweep", "--limit", "2") == "2 expired sessions removed\n"
-        assert run("sweep") == "1 expired sessions removed\n"
+        assert run("sweep", "--limit", "2") == "2 expired sessions taken out\n"
+        assert run("sweep") == "1 expired sessions taken out\n"
 
 
 def test_a_command_says_in_a_line_what_is_wrong_with_the_store(make_app, tmp_path):

@@ -754,6 +754,8 @@ def test_debug_may_be_switched_on_after_the_application_was_made(make_app, manag
         ({"SESSION_KIOKUPY": {"exclude": ["static"]}}, "paths that begin with /"),
         ({"SESSION_KIOKUPY": {"exclude": [7]}}, "paths that begin with /"),
         ({"SESSION_KIOKUPY": {"join": "perhaps"}}, "join"),
+        ({"SESSION_KIOKUPY": {"principal_key": 7}}, "a key of the session, or None"),
+        ({"PERMANENT_SESSION_LIFETIME": 0}, "PERMANENT_SESSION_LIFETIME is a number of seconds above 0"),
         ({"SESSION_KIOKUPY": "sqlit:///a"}, "sqlit"),
     ],
     ids=str,
@@ -764,6 +766,8 @@ def test_what_is_wrong_is_said_when_the_application_is_made(make_app, config, wo
 
 
 def test_a_store_is_described_once(make_app, manager):
+    with pytest.raises(SettingsError, match=r"allow_classes stands beside a manager\. Give them to kiokupy\.connect"):
+        make_app(manager=manager, allow_classes=[Order])
     with pytest.raises(SettingsError, match=r"'target', and there is a manager already\. Build the manager with it"):
         make_app(manager=manager, SESSION_KIOKUPY="Hash")
     assert make_app(manager=manager, SESSION_KIOKUPY={"cookie_name": "a", "join": "no"}).extensions["kiokupy"]

@@ -1096,7 +1096,6 @@ def test_a_logout_is_in_the_transaction_too(shop):
     assert list(shop.extensions["kiokupy"].manager.sessions()) == []
 
 
-@pytest.mark.xfail(strict=True, reason="a scope's commit does not notice yet that its session was removed meanwhile")
 def test_of_a_request_that_outlives_its_session_neither_is_saved(shop):
     def ended(article):
         scope.store(Order(article), id=article)

@@ -591,7 +591,7 @@ class TestJoined:
         browser.get("/slow")
 
         assert stored(manager) == []
-        assert browser.get("/hit").text == "3 1"
+        assert browser.get("/hit").text == "2 1"
 
     @pytest.mark.parametrize("settings", [{}, {"tm.manager_hook": "pyramid_tm.explicit_manager"}])
     def test_a_session_that_has_expired_at_the_commit_drops_the_objects_too(self, settings):

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from kiokupy.backends import dsn
 from kiokupy.errors import SettingsError
 from kiokupy.sessions.manager import SessionManager
+from kiokupy.sessions.policy import check_limit
 from kiokupy.typemap import Allowed
 from kiokupy.web.settings import Prepared, prepared
 
@@ -38,7 +39,7 @@ class Own:
 
 
 def own(app: Flask, join: bool | None = None) -> Own:
-    """Read this adapter's own settings.
+    """Read this adapter's own settings, and look at Flask's.
 
     :param join: what the application's code says about it.
     """
@@ -51,7 +52,12 @@ def own(app: Flask, join: bool | None = None) -> Own:
         raise SettingsError(
             f"exclude has {wrong[0]!r}", target="exclude", fix="It is a list of paths that begin with /"
         )
-    return Own(join, exclude, given.get("principal_key", "_user_id"))
+    principal_key = given.get("principal_key", "_user_id")
+    if not isinstance(principal_key, str | None):
+        fix = "It is a key of the session, or None"
+        raise SettingsError(f"principal_key is {principal_key!r}", target="principal_key", fix=fix)
+    check_limit("PERMANENT_SESSION_LIFETIME", app.permanent_session_lifetime.total_seconds())
+    return Own(join, exclude, principal_key)
 
 
 def prepare(app: Flask, manager: SessionManager | None, allow_classes: tuple[Allowed, ...]) -> Prepared:
@@ -62,6 +68,9 @@ def prepare(app: Flask, manager: SessionManager | None, allow_classes: tuple[All
     given = _given(app)
     if manager is None:
         return prepared(_with_cookie(app, given), allow_classes=(Markup, *allow_classes), also=_OWN)
+    if allow_classes:
+        fix = "Give them to kiokupy.connect()"
+        raise SettingsError("allow_classes stands beside a manager", target="allow_classes", fix=fix)
     for name in given:
         if name not in _OWN and not name.startswith("cookie_"):
             fix = "Build the manager with it, or leave the manager out"

@@ -147,6 +147,10 @@ def test_a_store_that_nobody_looked_into_is_not_modified_and_opens_nothing():
     assert django_settings._slots == {}
 
 
+def test_what_is_loaded_is_unpickled_by_whoever_loads_it():
+    assert again(saved(a=1)).load().held.data == {"a": 1}
+
+
 def test_requests_at_the_same_time_are_merged_by_key():
     first = saved(n=0)
     one, two = again(first), again(first)
@@ -621,6 +625,7 @@ def test_neither_is_kept_where_an_exception_passes_the_middleware(kind):
 
     with pytest.raises(kind):
         respond(request, view)
+    assert not request.session.is_joined
     assert lookup("order 0") is None
     assert request.session.session_key is None
     assert list(django_settings.manager().sessions()) == []
@@ -726,6 +731,21 @@ def test_a_joined_session_whose_key_is_cycled_has_the_new_one_in_the_view_and_af
     assert stored(SessionStore(cookie_of(first))) == {}
     assert SessionStore(cookie_of(response))["n"] == 1
     assert principals() == ["42"]
+
+
+@pytest.mark.usefixtures("joined")
+def test_a_joined_session_that_gets_a_user_without_a_login_has_another_key_and_its_cookie():
+    first = respond(request_with(), note)
+
+    def view(request):
+        request.session["_auth_user_id"] = "42"
+        return HttpResponse()
+
+    response = respond(request_with(cookie_of(first)), view)
+
+    assert cookie_of(response) != cookie_of(first)
+    assert SessionStore(cookie_of(response))["n"] == 1
+    assert not SessionStore().exists(cookie_of(first))
 
 
 @pytest.mark.usefixtures("joined")

@@ -129,7 +129,6 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django has no types
         if must_create and not session.is_new:
             raise CreateError
         self._tell_facts(session)
-        session.held.wanted = True
         try:
             self._write(session)
         except SessionGone as error:

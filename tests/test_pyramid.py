@@ -268,6 +268,15 @@ class TestFailures:
         assert browser.get("/fails").status_code == 422
         assert browser.get("/show").text == "1 None ['n']"
 
+    def test_an_exception_that_is_a_response_is_an_answer(self, serve, views):
+        def found(request):
+            count(request)
+            raise HTTPFound("/show")
+
+        browser = serve(found=found, **views)
+
+        assert browser.get("/found", follow_redirects=True).text == "1 None ['n']"
+
     def test_what_was_ended_stays_ended_and_its_cookie_goes(self, serve, manager):
         def fails(request):
             request.session.invalidate()

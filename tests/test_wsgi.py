@@ -681,10 +681,38 @@ class TestJoined:
         assert (self.hits(manager), stored(manager)) == (0, [])
         assert not scopes[0].is_open
 
+    def test_no_connection_stays_open(self, serve, manager):
+        def answer(session, start_response):
+            if session["n"] == 1:
+                raise ZeroDivisionError
+            start_response("500 Sorry" if session["n"] == 2 else "200 OK", PLAIN)
+            return [b""]
+
+        server = serve(answer)
+        for _ in range(3):
+            with contextlib.suppress(ZeroDivisionError):
+                server.get()
+        with manager.directory.new_unit() as unit:
+            opened = [one for one in unit.connection.db().connectionDebugInfo() if one["opened"]]
+
+        assert len(opened) == 1
+
 
 def test_a_middleware_without_a_manager_is_refused():
     with pytest.raises(SettingsError, match="takes a session manager, not a str"):
         SessionMiddleware(lambda environ, start_response: [], "Hash")
+
+
+def test_the_cookie_of_a_login_that_is_to_be_remembered_outlives_the_browser(serve_app):
+    def app(environ, start_response):
+        environ["kiokupy.session"].login("alice", remember=True)
+        start_response("200 OK", PLAIN)
+        return [b""]
+
+    server = serve_app(app)
+    server.get()
+
+    assert f"; Max-Age={14 * 86400};" in server.header("Set-Cookie")[0]
 
 
 class TestPaste:

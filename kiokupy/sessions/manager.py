@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from os import PathLike
 from typing import Any
@@ -117,8 +117,11 @@ class SessionManager(Keeper):
             session.joint.scope.close()
         return self._cookie(session)
 
-    def sessions(self, principal: str | None = None) -> Iterator[SessionInfo]:
-        """Yield the sessions of a principal, or all, that have not expired, in no order."""
+    def sessions(self, principal: str | None = None) -> Generator[SessionInfo, None, None]:
+        """Yield the sessions of a principal, or all, that have not expired, in no order.
+
+        They are those of one moment. The transaction ends with the iteration; close what is not iterated to its end.
+        """
         with self.directory.new_unit() as unit:
             yield from Roster(unit, self.events, self.policy.clock()).sessions(principal)
 

@@ -8,6 +8,7 @@ from functools import partial
 from os import PathLike
 from typing import Any
 
+from kiokupy.errors import ConflictError, SessionGone
 from kiokupy.scope import Scope
 from kiokupy.sessions import settings as setting
 from kiokupy.sessions.facts import Device
@@ -105,8 +106,7 @@ class SessionManager(Keeper):
         joint = session.joint
         if joint is not None and joint.is_owner:
             if joint.is_open:
-                with joint.scope:
-                    pass
+                self._commit(session, joint.scope)
         elif session.accessed and self.is_worth_saving(session):
             self.flush(session)
         return CookieAction.SEND if session.saved and not session.destroyed else self._cookie(session)
@@ -180,6 +180,16 @@ class SessionManager(Keeper):
         """Stop sweeping, and close the directory."""
         self._stop_sweeper()
         self.directory.close()
+
+    def _commit(self, session: Session, scope: Scope) -> None:
+        was_stored = not session.is_new
+        try:
+            with scope:
+                pass
+        except ConflictError as error:
+            if was_stored and session.is_new:  # it is as the store has it now
+                raise SessionGone from error
+            raise
 
     def _cookie(self, session: Session) -> CookieAction:
         if not session.accessed:

@@ -392,6 +392,22 @@ class TestSessionsThatEnd:
             assert ended.wait(10)
         assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
+    def test_a_stream_that_does_not_listen_is_stopped_at_its_next_chunk(self, manager):
+        session, sent = manager.create(), []
+
+        async def app(scope, receive, send):
+            scope["session"]["user"] = "bob"
+            manager.destroy(session.id)
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for number in range(100):
+                sent.append(number)
+                await send({"type": "http.response.body", "body": b"x", "more_body": True})
+
+        call = Call(wrapped(app, manager), **cookie_of(session)).run()
+
+        assert call.body.decode() == GONE
+        assert sent == [0]
+
     def test_a_cancellation_after_that_is_not_swallowed(self, manager):
         session = manager.create()
 
@@ -484,6 +500,21 @@ class TestLateChanges:
         Call(starlette(manager, begin), path="/begin", query_string=b"", **cookie_of(session)).run()
 
         assert dict(manager.retrieve(session.id)) == {"task": "done"}
+
+    def test_where_there_are_none_the_session_is_written_once(self, file_place):
+        with file_place.connect() as directory:
+            events = []
+            manager = SessionManager(directory, SessionPolicy(resolution=0), listeners=[events.append])
+            session = manager.create()
+            events.clear()
+
+            async def app(scope, receive, send):
+                scope["session"]["a"] = 1
+                await plain(scope, send, b"1", b"2")
+
+            Call(wrapped(app, manager), **cookie_of(session)).run()
+
+        assert [str(event.kind) for event in events] == ["loaded", "saved"]
 
     def test_those_of_a_session_begun_after_the_headers_are_lost_with_a_warning(self, manager, caplog):
         async def app(scope, receive, send):
@@ -700,24 +731,27 @@ class TestCancellation:
         slow_store.closed = True
         anyio.run(main)
 
-    def test_the_answer_waits_for_a_verb_whose_awaiting_was_given_up(self, slow_store, file_manager):
-        session = file_manager.create()
+    def test_a_verb_waits_for_one_whose_awaiting_was_given_up(self, manager):
+        begun, gate, order = threading.Event(), threading.Event(), []
+
+        def first():
+            begun.set()
+            gate.wait(30)
+            order.append("first")
 
         async def app(scope, receive, send):
-            task = asyncio.create_task(scope["session"].aregenerate())
-            slow_store.closed = True
-            await anyio.to_thread.run_sync(slow_store.waiting.wait)
-            task.cancel()
-            asyncio.get_running_loop().call_later(0.05, slow_store.gate.set)
-            scope["session"].accessed = True
-            await plain(scope, send)
+            session = scope["session"]
+            given_up = asyncio.create_task(session.in_thread(first))
+            await anyio.to_thread.run_sync(begun.wait)
+            given_up.cancel()
+            second = asyncio.create_task(session.in_thread(order.append, "second"))
+            await asyncio.wait([second], timeout=0.2)
+            gate.set()
+            await second
 
-        call = Call(wrapped(app, file_manager), **cookie_of(session)).run()
-        new = call.header("set-cookie")[0].partition("=")[2].partition(";")[0]
+        Call(wrapped(app, manager)).run()
 
-        assert new != session.id
-        assert file_manager.retrieve(session.id) is None
-        assert file_manager.retrieve(new) is not None
+        assert order == ["first", "second"]
 
     def test_a_client_that_goes_while_its_answer_streams_loses_no_early_change(self, serve, manager):
         async def stream(request):
@@ -976,6 +1010,28 @@ class TestScopes:
         with contextlib.suppress(ZeroDivisionError):
             call.run()
 
+        assert [scope.is_open for scope in scopes] == [False]
+
+    @pytest.mark.parametrize("native", [True, False], ids=["task.cancel", "cancel scope"])
+    def test_the_scope_is_closed_also_when_the_request_is_cancelled(self, joined, native):
+        scopes, inside = [], anyio.Event()
+
+        async def app(scope, receive, send):
+            scopes.append(scope["session"].scope)
+            inside.set()
+            await anyio.sleep_forever()
+
+        async def main():
+            call = Call(wrapped(app, joined, join=True))
+            async with anyio.create_task_group() as group:
+                task = asyncio.create_task(call()) if native else group.start_soon(call)
+                await inside.wait()
+                task.cancel() if native else group.cancel_scope.cancel()
+            if native:
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+
+        anyio.run(main)
         assert [scope.is_open for scope in scopes] == [False]
 
     def test_a_request_that_asks_for_no_scope_opens_none(self, joined, views):

@@ -97,6 +97,18 @@ def test_a_form_from_before_the_login_is_refused_after_it(store):
         assert visitor.post("/add", sku="lamp", csrf=planted).status_code == 403
 
 
+def test_who_is_signed_in_elsewhere_can_be_signed_out_there(store):
+    with shop(store) as (url, _), Visitor(url) as here, Visitor(url) as there:
+        for visitor in (here, there):
+            visitor.visit()
+            visitor.post("/login", name="Ada")
+        assert "Sign out elsewhere (1)" in there.page
+        there.post("/end-others")
+        assert "Sign out elsewhere" not in there.page
+        assert here.visit() == 1
+        assert "You are not signed in" in here.page
+
+
 def test_an_interrupt_closes_it_also_in_the_background_of_a_shell(store):
     with shop(store, SHOP_IN_THE_BACKGROUND) as (_, process):
         process.send_signal(signal.SIGINT)

@@ -25,7 +25,7 @@ from django.core.checks import run_checks  # noqa: E402
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.http import HttpResponse  # noqa: E402
-from django.test import RequestFactory, override_settings  # noqa: E402
+from django.test import Client, RequestFactory, override_settings  # noqa: E402
 
 from kiokupy.web import django_settings  # noqa: E402
 from kiokupy.web.django import SessionStore  # noqa: E402
@@ -145,6 +145,10 @@ def test_a_store_that_nobody_looked_into_is_not_modified_and_opens_nothing():
 
     assert (store.modified, store.accessed) == (False, False)
     assert django_settings._slots == {}
+
+
+def test_what_is_loaded_is_unpickled_by_whoever_loads_it():
+    assert again(saved(a=1)).load().held.data == {"a": 1}
 
 
 def test_requests_at_the_same_time_are_merged_by_key():
@@ -586,17 +590,28 @@ def test_objects_are_committed_where_the_session_did_not_change():
 @pytest.mark.parametrize("status", [500, 503])
 def test_neither_is_kept_after_a_server_error(status):
     first = respond(request_with(), note)
+    request = request_with(cookie_of(first))
 
     def view(request):
         note(request)
         request.session.cycle_key()
         return HttpResponse(status=status)
 
-    response = respond(request_with(cookie_of(first)), view)
+    response = respond(request, view)
 
     assert lookup("order 1") is None
     assert SessionStore(cookie_of(first))["n"] == 1
     assert not response.cookies
+    assert (request.session.session_key, request.session["n"]) == (cookie_of(first), 1)
+
+
+@pytest.mark.usefixtures("joined")
+def test_neither_is_kept_where_django_makes_a_response_of_a_views_exception():
+    response = Client().get("/note?text=lost&touch=1&missing")
+
+    assert (response.status_code, dict(response.cookies)) == (404, {})
+    assert lookup("notes") is None
+    assert list(django_settings.manager().sessions()) == []
 
 
 @pytest.mark.usefixtures("joined")
@@ -610,6 +625,7 @@ def test_neither_is_kept_where_an_exception_passes_the_middleware(kind):
 
     with pytest.raises(kind):
         respond(request, view)
+    assert not request.session.is_joined
     assert lookup("order 0") is None
     assert request.session.session_key is None
     assert list(django_settings.manager().sessions()) == []
@@ -631,6 +647,29 @@ def test_neither_is_kept_where_a_task_was_cancelled():
 
 
 @pytest.mark.usefixtures("joined")
+def test_a_scope_is_closed_that_a_thread_opens_for_a_task_that_is_cancelled(settings_of):
+    first = respond(request_with(), note)
+    django_settings.close()
+    entered, gate, request = threading.Event(), threading.Event(), request_with(cookie_of(first))
+    settings_of["clock"] = lambda: (entered.set(), gate.wait(30), time.time())[-1]
+
+    async def view(request):
+        await request.session.aget("n")
+
+    async def visit():
+        task = asyncio.create_task(SessionMiddleware(view)(request))
+        assert await asyncio.to_thread(entered.wait, 30)
+        task.cancel()
+        await asyncio.sleep(0)
+        gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(visit())
+    assert (request.session.is_joined, request.session._loaded) == (False, None)
+
+
+@pytest.mark.usefixtures("joined")
 def test_neither_is_kept_where_the_session_was_ended_meanwhile():
     first = respond(request_with(), note)
 
@@ -642,6 +681,21 @@ def test_neither_is_kept_where_the_session_was_ended_meanwhile():
     with pytest.raises(SessionInterrupted):
         respond(request_with(cookie_of(first)), view)
     assert lookup("order 1") is None
+
+
+@pytest.mark.usefixtures("joined")
+def test_objects_are_not_kept_where_a_session_was_ended_whose_use_is_to_be_noted(clock):
+    first = respond(request_with(), note)
+    clock[0] += 3600
+
+    def view(request):
+        request.session.scope.store(["alone"], id="alone")
+        django_settings.manager().destroy(cookie_of(first))
+        return HttpResponse()
+
+    with pytest.raises(SessionInterrupted):
+        respond(request_with(cookie_of(first)), view)
+    assert lookup("alone") is None
 
 
 @pytest.mark.usefixtures("joined")
@@ -677,6 +731,21 @@ def test_a_joined_session_whose_key_is_cycled_has_the_new_one_in_the_view_and_af
     assert stored(SessionStore(cookie_of(first))) == {}
     assert SessionStore(cookie_of(response))["n"] == 1
     assert principals() == ["42"]
+
+
+@pytest.mark.usefixtures("joined")
+def test_a_joined_session_that_gets_a_user_without_a_login_has_another_key_and_its_cookie():
+    first = respond(request_with(), note)
+
+    def view(request):
+        request.session["_auth_user_id"] = "42"
+        return HttpResponse()
+
+    response = respond(request_with(cookie_of(first)), view)
+
+    assert cookie_of(response) != cookie_of(first)
+    assert SessionStore(cookie_of(response))["n"] == 1
+    assert not SessionStore().exists(cookie_of(first))
 
 
 @pytest.mark.usefixtures("joined")

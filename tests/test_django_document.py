@@ -66,6 +66,6 @@ def visit(browser):
             "Lynx",
             "python-httpx",
         ]
-        assert browser.get("/log-out-everywhere").text == "1 other sessions ended"
+        assert browser.get("/log-out-everywhere").text == "2 sessions ended"
         assert other.get("/").status_code == 302
         assert browser.get("/").status_code == 302

@@ -191,3 +191,44 @@ def test_views_that_are_coroutines_log_in_and_out(site, browser):
 
     assert "sessionid" not in browser.cookies
     assert site.sessions() == []
+
+
+@pytest.fixture(params=["wsgi", "asgi"])
+def joined(request, tmp_path, users):
+    """The project with sessions and objects in one transaction, and a browser of it."""
+    database = shutil.copy(users, tmp_path)
+    site = Site(f"sqlite:///{tmp_path}/store.sqlite", database)
+    with site.serving(request.param, "join") as site, site.browser() as browser:
+        yield browser
+
+
+def test_objects_and_session_are_committed_together(joined):
+    assert joined.get("/note?text=one&touch=1").text == "one"
+    assert joined.get("/note?text=two").text == "one two"
+    assert joined.get("/note").text == "one two"
+    assert joined.get("/").text == "nobody noted"
+
+
+@pytest.mark.parametrize("failure", ["fail", "missing", "status=503"])
+def test_neither_is_kept_where_a_view_fails(joined, failure):
+    joined.get("/note?text=one")
+    answer = joined.get(f"/note?text=two&touch=1&{failure}")
+
+    assert answer.status_code in (500, 404, 503)
+    assert "set-cookie" not in answer.headers
+    assert joined.get("/note").text == "one"
+    assert joined.get("/").text == "nobody"
+
+
+def test_users_log_in_and_out_in_a_scope(joined):
+    joined.get("/note?text=one&touch=1")
+    planted = joined.cookies["sessionid"]
+    joined.login("alice")
+    assert joined.cookies["sessionid"] != planted
+    assert re.match(r"alice .*\bnoted\b", joined.get("/").text)
+    assert joined.get("/note?text=two").text == "one two"
+    joined.get("/quick-logout")
+
+    assert joined.get("/").text == "nobody"
+    assert joined.get("/alogin?name=bob").text == "True False"  # it is stored when the response is there
+    assert joined.get("/").text.startswith("bob ")

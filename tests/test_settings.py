@@ -1,15 +1,16 @@
 """Settings of adapters: strings and typed values, and what is said about the wrong ones."""
 
 import dataclasses
+import threading
 from datetime import timedelta
 
 import graph_classes
 import pytest
 
 import kiokupy
-from kiokupy import NotStorable, SessionPolicy, SettingsError, StoreNotFound
+from kiokupy import NotStorable, SessionPolicy, SettingsError, StoreNotFound, TargetError
 from kiokupy.web.cookies import Cookie
-from kiokupy.web.settings import configured
+from kiokupy.web.settings import configured, prepared
 
 
 @pytest.fixture
@@ -152,3 +153,37 @@ def test_malformed_options_are_not_shown():
 
     assert "hush" not in str(caught.value)
     assert isinstance(caught.value, kiokupy.TargetError)
+
+
+def test_expired_sessions_can_be_swept_by_a_thread(configure):
+    def sweepers():
+        return sum(thread.name == "kiokupy-sweeper" for thread in threading.enumerate())
+
+    before = sweepers()
+    manager, _ = configure({"sweep_every": "3600"})
+    assert sweepers() == before + 1
+    manager.close()
+
+    assert sweepers() == before
+
+
+@pytest.mark.parametrize("seconds", [0, -1, "never", 1e10, True])
+def test_a_time_between_sweeps_is_checked_before_anything_is_opened(tmp_path, seconds):
+    with pytest.raises(SettingsError, match="sweep_every"):
+        configured({"target": f"file:path={tmp_path}/s.fs", "sweep_every": seconds})
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_can_be_checked_without_opening_the_store(tmp_path):
+    ready = prepared({"target": f"file:path={tmp_path}/s.fs", "cookie_secure": False, "idle": 90})
+    assert (list(tmp_path.iterdir()), ready.cookie.secure) == ([], False)
+    manager = ready.connect()
+    manager.close()
+
+    assert ((tmp_path / "s.fs").exists(), manager.policy.idle) == (True, 90)
+
+
+def test_a_target_is_looked_at_without_opening_the_store():
+    with pytest.raises(TargetError, match="sqlit"):
+        prepared({"target": "sqlit:///a"})

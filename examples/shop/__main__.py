@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import waitress
@@ -30,8 +31,10 @@ def main() -> int:
             raise OSError(f"PORT is a number up to {_LARGEST_PORT}")
         store.parent.mkdir(parents=True, exist_ok=True)
         with kiokupy.connect("File", path=store, allow_classes=[Cart, Line, Product]) as directory:
+            manager = kiokupy.SessionManager(directory)
+            manager.start_sweeper()
             # Plain HTTP on this machine only: a browser would not send a Secure cookie back.
-            app = SessionMiddleware(shop, kiokupy.SessionManager(directory), Cookie(secure=False))
+            app = SessionMiddleware(partial(shop, manager), manager, Cookie(secure=False))
             serve(app, int(port), store)
     except (kiokupy.KiokuError, OSError) as error:
         print(f"The shop cannot open: {error}", file=sys.stderr)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hmac
-import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qs
 
 from examples.shop import pages
 from examples.shop.models import PRODUCTS, Cart
+from kiokupy import Session, SessionManager
 
 _LARGEST_FORM = 10_000
 Form = dict[str, str]
 
 
-def shop(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+def shop(manager: SessionManager, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Answer a request."""
     method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
     if method in ("GET", "HEAD") and path == "/style.css":
@@ -23,40 +22,43 @@ def shop(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
     session = environ["kiokupy.session"]
     if method in ("GET", "HEAD") and path == "/":
         session["visits"] = session.get("visits", 0) + 1
-        session.setdefault("csrf", secrets.token_urlsafe(16))
-        return _answer(start_response, "200 OK", pages.front(session).encode(), "text/html; charset=utf-8")
+        elsewhere = sum(1 for _ in manager.sessions(session.principal)) - 1 if session.principal else 0
+        page = pages.front(session, max(elsewhere, 0)).encode()
+        return _answer(start_response, "200 OK", page, "text/html; charset=utf-8")
     if method == "POST" and path in _ACTIONS:
         form = _form(environ)
-        expected = session.get("csrf", "")
-        if not expected or not hmac.compare_digest(form.get("csrf", "").encode(), expected.encode()):
+        if not session.check_csrf(form.get("csrf")):
             return _answer(start_response, "403 Forbidden", b"This form is not from your session.\n", "text/plain")
-        _ACTIONS[path](session, form)
+        _ACTIONS[path](manager, session, form)
         start_response("303 See Other", [("Location", "/"), ("Content-Length", "0")])
         return [b""]
     return _answer(start_response, "404 Not Found", b"There is no such page.\n", "text/plain")
 
 
-def _add(session: Any, form: Form) -> None:
+def _add(manager: SessionManager, session: Session, form: Form) -> None:
     product = PRODUCTS.get(form.get("sku", ""))
     if product is not None:
         session.setdefault("cart", Cart()).add(product)
 
 
-def _remove(session: Any, form: Form) -> None:
+def _remove(manager: SessionManager, session: Session, form: Form) -> None:
     session.setdefault("cart", Cart()).remove(form.get("sku", ""))
 
 
-def _login(session: Any, form: Form) -> None:
-    session.principal = form.get("name", "")[:40] or "nobody"
-    session.regenerate()  # an id that somebody planted before is worth nothing now,
-    del session["csrf"]  # nor is the token that came with it
+def _login(manager: SessionManager, session: Session, form: Form) -> None:
+    session.login(form.get("name", "")[:40] or "nobody")
 
 
-def _logout(session: Any, form: Form) -> None:
+def _logout(manager: SessionManager, session: Session, form: Form) -> None:
     session.invalidate()
 
 
-_ACTIONS = {"/add": _add, "/remove": _remove, "/login": _login, "/logout": _logout}
+def _end_others(manager: SessionManager, session: Session, form: Form) -> None:
+    if session.principal is not None:
+        manager.destroy_all(session.principal, keep=session)
+
+
+_ACTIONS = {"/add": _add, "/remove": _remove, "/login": _login, "/logout": _logout, "/end-others": _end_others}
 
 
 def _form(environ: dict[str, Any]) -> Form:

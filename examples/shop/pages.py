@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from examples.shop.models import PRODUCTS, Cart
+from kiokupy import Session
 
 STYLE = Path(__file__).with_name("style.css").read_bytes()
 
 
-def front(session: Any) -> str:
+def front(session: Session, elsewhere: int) -> str:
     """Return the page for a visitor."""
     cart = session.get("cart") or Cart()
     user = session.principal
@@ -25,7 +25,7 @@ def front(session: Any) -> str:
   <h1>The kiokupy shop</h1>
   <p>{f"Signed in as <strong>{escape(user)}</strong>." if user else "You are not signed in."}
      This is visit number <strong id="visits">{session["visits"]}</strong> of this session.</p>
-  {_sign_out(session) if user else _sign_in(session)}
+  {_sign_out(session, elsewhere) if user else _sign_in(session)}
 </header>
 <main>
   <section aria-labelledby="products">
@@ -42,29 +42,30 @@ def front(session: Any) -> str:
 """
 
 
-def _form(session: Any, action: str, fields: str, button: str) -> str:
+def _form(session: Session, action: str, fields: str, button: str) -> str:
     return (
         f'<form method="post" action="{action}">'
-        f'<input type="hidden" name="csrf" value="{escape(session["csrf"])}">{fields}<button>{button}</button></form>'
+        f'<input type="hidden" name="csrf" value="{session.csrf_token()}">{fields}<button>{button}</button></form>'
     )
 
 
-def _sign_in(session: Any) -> str:
+def _sign_in(session: Session) -> str:
     fields = '<label>Name <input name="name" required maxlength="40" autocomplete="username"></label>'
     return _form(session, "/login", fields, "Sign in") + "<p><small>Any name will do: this is a demo.</small></p>"
 
 
-def _sign_out(session: Any) -> str:
-    return _form(session, "/logout", "", "Sign out")
+def _sign_out(session: Session, elsewhere: int) -> str:
+    others = _form(session, "/end-others", "", f"Sign out elsewhere ({elsewhere})") if elsewhere else ""
+    return _form(session, "/logout", "", "Sign out") + others
 
 
-def _product(session: Any, sku: str) -> str:
+def _product(session: Session, sku: str) -> str:
     product = PRODUCTS[sku]
     add = _form(session, "/add", f'<input type="hidden" name="sku" value="{sku}">', "Add to cart")
     return f"<li><span>{escape(product.name)}</span> <span>{product.price} €</span> {add}</li>"
 
 
-def _cart(session: Any, cart: Cart) -> str:
+def _cart(session: Session, cart: Cart) -> str:
     rows = ""
     for line in cart.lines:
         remove = _form(session, "/remove", f'<input type="hidden" name="sku" value="{line.product.sku}">', "Remove")

@@ -105,7 +105,7 @@ class SessionManager(Keeper):
         """
         joint = session.joint
         if joint is not None and joint.is_owner:
-            if joint.is_open:
+            if joint.is_open or (session.accessed and self.is_worth_saving(session)):
                 self._commit(session, joint.scope)
         elif session.accessed and self.is_worth_saving(session):
             self.flush(session)

@@ -72,9 +72,7 @@ class SessionMapping(MutableMapping[str, Any]):
     def csrf_token(self) -> str:
         """Return what the application's own forms send along, and others cannot know; it changes with the id."""
         self.held.wanted = True
-        salt = self.get(CSRF, "")
-        digest = hmac.digest(self.id.encode(), f"csrf {salt}".encode(), hashlib.sha256)
-        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        return self._token()
 
     def new_csrf_token(self) -> str:
         """Let the token be another one, and return it."""
@@ -84,7 +82,12 @@ class SessionMapping(MutableMapping[str, Any]):
 
     def check_csrf(self, token: object) -> bool:
         """Tell whether a request has the right token."""
-        return isinstance(token, str) and hmac.compare_digest(token.encode(), self.csrf_token().encode())
+        return isinstance(token, str) and hmac.compare_digest(token.encode(), self._token().encode())
+
+    def _token(self) -> str:
+        salt = self.get(CSRF, "")
+        digest = hmac.digest(self.id.encode(), f"csrf {salt}".encode(), hashlib.sha256)
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
     def __getitem__(self, key: str) -> Any:
         return self._values()[key]

@@ -22,7 +22,8 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+#: Any, since each framework has its own types for scopes and messages.
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
 
@@ -65,23 +66,21 @@ class SessionMiddleware:
         self.cookie = cookie if cookie is not None else Cookie()
         self.exclude, self.join = _checked(exclude), join
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request, serve a websocket, or pass on what is neither."""
         if scope["type"] not in ("http", "websocket") or self._is_excluded(scope["path"]):
             await self.app(scope, receive, send)
             return
-        scope[self.key] = session = await self._open(scope)
+        scope[self.key] = session = self._open(scope)
         await _Conversation(self, scope, session).hold(receive, send)
 
-    async def _open(self, scope: Scope) -> AsyncSession:
+    def _open(self, scope: Scope) -> AsyncSession:
         # HTTP/2 lets a client send its cookies in several fields.
         id = self.cookie.read("; ".join(_fields(scope, b"cookie")))
         device = Device(next(_fields(scope, b"user-agent"), None), (scope.get("client") or [None])[0])
         new_scope = self.manager.directory.new_scope if self.join and scope["type"] == "http" else None
         session = self.manager.open(id, lazy=True, device=device, scope=new_scope, kind=AsyncSession)
         assert isinstance(session, AsyncSession)
-        if id is not None:
-            await session.in_thread(session.prefetch)
         return session
 
     def _is_excluded(self, path: str) -> bool:
@@ -92,6 +91,7 @@ class _Conversation:
     """What an application receives and sends in one request or on one websocket."""
 
     def __init__(self, middleware: SessionMiddleware, scope: Scope, session: AsyncSession) -> None:
+        self._manager = middleware.manager
         self._exchange = Exchange(middleware.manager, middleware.cookie, session)
         self._app, self._key = middleware.app, middleware.key
         self._scope, self._session = scope, session
@@ -102,9 +102,11 @@ class _Conversation:
         self._replaced = self._hung_up = False
 
     async def hold(self, receive: Receive, send: Send) -> None:
-        """Call the application; save late changes at its end."""
+        """Load the session, call the application, save late changes at its end."""
         self._receive, self._send = receive, send
         try:
+            if self._session.client_id is not None:
+                await self._session.in_thread(self._session.prefetch)
             await self._app(self._scope, self.receive, self.send)
         except BaseException as error:
             self._exchange.failed = True
@@ -173,8 +175,9 @@ class _Conversation:
 
     @property
     def _is_idle(self) -> bool:
-        """Whether nothing was done that the end of a request would ask the store about."""
-        return not self._session.accessed and self._session.joint is None
+        """Whether the end of a request asks the store nothing."""
+        session = self._session
+        return session.joint is None and not (session.accessed and self._manager.is_worth_saving(session))
 
     async def _take_over(self) -> None:
         """Do to the session what was done to its place in the scope, as Litestar's ``set_session`` does."""

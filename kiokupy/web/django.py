@@ -129,7 +129,6 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django has no types
         if must_create and not session.is_new:
             raise CreateError
         self._tell_facts(session)
-        session.held.wanted = True
         try:
             self._write(session)
         except SessionGone as error:
@@ -212,7 +211,7 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django has no types
     async def _aget_session(self, no_load: bool = False) -> Session:
         return self._get_session() if self._loaded is not None else await beside(self._get_session, no_load)
 
-    _session = property(_get_session)
+    _session = property(lambda self: self._get_session())
 
     def _opened(self, key: str | None) -> Session:
         return manager().open(key, device=self.device)

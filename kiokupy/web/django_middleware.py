@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -28,22 +29,33 @@ class JoinedStore(SessionStore):
     #: Whether the request is at its end, so that saving the session ends the transaction.
     is_ending = False
 
+    def __init__(self, session_key: str | None = None) -> None:
+        super().__init__(session_key)
+        # A coroutine that is cancelled leaves its thread at work, and the scope is one thread's at a time.
+        self._turn = threading.RLock()
+
     def commit(self) -> None:
         """Commit what was done to the session and in its scope, unless saving the session did that.
 
         :raises SessionGone: the session was ended meanwhile; nothing is written.
         """
-        if self.is_joined and self._loaded is not None:
-            self.is_joined = False
-            manager().conclude(self._loaded)
+        with self._turn:
+            if self.is_joined and self._loaded is not None:
+                self.is_joined = False
+                manager().conclude(self._loaded)
 
     def drop(self) -> None:
         """Forget what was done to the session and in its scope, unless that was committed."""
-        if self.is_joined and self._loaded is not None:
-            manager().abandon(self._loaded)
-            self._session_key, self._told = self._loaded.client_id, None
-            del self._session_cache
-        self.is_joined = False
+        with self._turn:
+            if self.is_joined and self._loaded is not None:
+                manager().abandon(self._loaded)
+                self._session_key, self._told = self._loaded.client_id, None
+                del self._session_cache
+            self.is_joined = False
+
+    def _get_session(self, no_load: bool = False) -> Session:
+        with self._turn:
+            return super()._get_session(no_load)
 
     def _opened(self, key: str | None) -> Session:
         if not self.is_joined:

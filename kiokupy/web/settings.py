@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from kiokupy import backends
 from kiokupy.backends import dsn
 from kiokupy.errors import SettingsError
 from kiokupy.opening import connect
@@ -20,6 +21,7 @@ from kiokupy.web.cookies import Cookie
 
 _COOKIE = "cookie_"
 _NONE = ("", "none")
+_TOO_LONG = 1e9  # seconds; a thread cannot wait for so long
 
 Reader = Callable[[Any], Any]
 
@@ -28,6 +30,13 @@ class Configured(NamedTuple):
     """What settings describe; the manager's directory is open."""
 
     manager: SessionManager
+    cookie: Cookie
+
+
+class Prepared(NamedTuple):
+    """What settings describe, checked; nothing is open before ``connect()``, which raises as :func:`configured`."""
+
+    connect: Callable[[], SessionManager]
     cookie: Cookie
 
 
@@ -45,7 +54,8 @@ def configured(
     or ``name=value;name=value``) can stand. ``allow_modules`` names modules whose classes may be stored, in a list or
     with spaces between them. Each field of :class:`SessionPolicy` (``idle``, ``absolute``, ...; but for ``clock``) and
     of :class:`Cookie` (``cookie_name``, ``cookie_secure``, ...) is a setting. Times are seconds or a ``timedelta``;
-    where ``None`` is possible, ``none`` and an empty string mean it.
+    where ``None`` is possible, ``none`` and an empty string mean it. ``sweep_every`` has a thread of this process take
+    expired sessions out of the store, once in so many seconds.
 
     :param allow_classes: further classes that may be stored.
     :param clock: the policy's clock.
@@ -53,6 +63,22 @@ def configured(
     :raises SettingsError: a setting is unknown or malformed, or two contradict each other; nothing is opened.
     :raises TargetError: the target is unknown or malformed.
     :raises StoreError: the store cannot be opened.
+    """
+    ready = prepared(settings, allow_classes=allow_classes, clock=clock, also=also)
+    return Configured(ready.connect(), ready.cookie)
+
+
+def prepared(
+    settings: Mapping[str, Any],
+    *,
+    allow_classes: tuple[Allowed, ...] = (),
+    clock: Callable[[], float] | None = None,
+    also: Collection[str] = (),
+) -> Prepared:
+    """Check the settings of :func:`configured` and open nothing yet: for what must not hold a store that it never uses.
+
+    :raises SettingsError: as :func:`configured`.
+    :raises TargetError: as :func:`configured`.
     """
     read = {name: _read(name, value, also) for name, value in settings.items() if name not in also}
     if "target" in read and (seeds := [name for name in (BACKEND, OPTIONS) if name in read]):
@@ -64,9 +90,19 @@ def configured(
     cookie = Cookie(**{name.removeprefix(_COOKIE): read[name] for name in _COOKIES if name in read})
     allowed = (*read.get("allow_modules", ()), *allow_classes)
     if "target" in read:
-        return Configured(SessionManager(connect(read["target"], allow_classes=allowed), policy), cookie)
-    seed = {name: read[name] for name in (BACKEND, OPTIONS) if name in read}
-    return Configured(SessionManager.from_settings(seed, allow_classes=allowed, policy=policy), cookie)
+        backends.resolve(read["target"])
+
+    def open_manager() -> SessionManager:
+        if "target" in read:
+            manager = SessionManager(connect(read["target"], allow_classes=allowed), policy)
+        else:
+            seed = {name: read[name] for name in (BACKEND, OPTIONS) if name in read}
+            manager = SessionManager.from_settings(seed, allow_classes=allowed, policy=policy)
+        if "sweep_every" in read:
+            manager.start_sweeper(read["sweep_every"])
+        return manager
+
+    return Prepared(open_manager, cookie)
 
 
 def _read(name: str, value: Any, also: Collection[str]) -> Any:
@@ -139,6 +175,13 @@ def _reader(annotation: str) -> Reader:
     return read_or_none
 
 
+def _period(value: Any) -> float:
+    seconds = _number(float, value)
+    if not 0 < seconds < _TOO_LONG:
+        raise ValueError("it is a number of seconds above 0")
+    return seconds
+
+
 _POLICY = {field.name: _reader(str(field.type)) for field in dataclasses.fields(SessionPolicy) if field.name != "clock"}
 _COOKIES = {f"{_COOKIE}{field.name}": _reader(str(field.type)) for field in dataclasses.fields(Cookie)}
 _READERS: dict[str, Reader] = {
@@ -146,6 +189,7 @@ _READERS: dict[str, Reader] = {
     BACKEND: _text,
     OPTIONS: _options,
     "allow_modules": _modules,
+    "sweep_every": _period,
     **_POLICY,
     **_COOKIES,
 }

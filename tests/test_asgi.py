@@ -284,6 +284,15 @@ class TestRequests:
             assert seen == ["up"]
         assert seen == ["up", "down"]
 
+    @pytest.mark.filterwarnings("ignore:Using `httpx`")  # its next version has a client of its own
+    def test_the_frameworks_own_test_client_keeps_the_cookie(self, manager):
+        from starlette.testclient import TestClient
+
+        app = Starlette(routes=[Route("/", count)], middleware=[Middleware(SessionMiddleware, manager=manager)])
+        with TestClient(app, base_url="https://testserver") as client:
+            assert [client.get("/").text for _ in range(2)] == ["1", "2"]
+            assert list(client.cookies) == ["__Host-session"]
+
     def test_a_middleware_without_a_manager_is_refused(self):
         with pytest.raises(SettingsError, match="takes a session manager, not a str"):
             SessionMiddleware(hello, "Hash")
@@ -1034,12 +1043,20 @@ class TestScopes:
         anyio.run(main)
         assert [scope.is_open for scope in scopes] == [False]
 
-    def test_a_request_that_asks_for_no_scope_opens_none(self, joined, views):
-        app = starlette(joined, *views, join=True)
-        joined.close()
-        with browsing(app) as browser:
-            assert browser.get("/hello").text == "hello"
-            assert browser.get("/show").text == "[]"
+    def test_the_event_loop_opens_no_scope(self, joined, monkeypatch):
+        new_scope, openers = joined.directory.new_scope, []
+        monkeypatch.setattr(
+            joined.directory, "new_scope", lambda: (openers.append(threading.current_thread()), new_scope())[1]
+        )
+
+        async def app(scope, receive, send):
+            scope["session"]["a"] = scope["session"].scope.is_open
+            await plain(scope, send)
+
+        Call(wrapped(app, joined, join=True)).run()
+
+        assert len(openers) == len(stored(joined)) == 1
+        assert openers != [threading.current_thread()]
 
     def test_a_session_that_expired_meanwhile_takes_the_objects_with_it(self):
         now = [1e9]

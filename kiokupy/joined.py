@@ -44,15 +44,41 @@ class JoinedScope(Scope):
 
     def _before_commit(self) -> None:
         if self._open and not self._readonly:
-            self._prepare()
+            try:
+                self._prepare()
+            except Exception as error:
+                # Raised from here it would leave the transaction under way, and who called commit() believes it over.
+                self._unit.transaction.join(_Refusal(error))
 
     def _after_commit(self, committed: bool) -> None:
-        if committed and self._open:
+        if not self._open:
+            return
+        if committed:
             if not self._readonly:
                 self._settle()
             self._companions.clear()
-            self._end()
+        self._end()
 
     def _not_ours(self, verb: str) -> StoreError:
         problem = f"the scope's {verb} was called in a transaction that is not its own"
         return StoreError(self._unit.database.location, problem, fix="Commit or abort the transaction it was opened in")
+
+
+class _Refusal:
+    """Fails a commit with an error, before any other part of the transaction has begun to write."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def sortKey(self) -> str:  # noqa: N802  # a data manager's method, as are the rest
+        """Be the first."""
+        return ""
+
+    def tpc_begin(self, transaction: Any) -> None:
+        """Fail."""
+        raise self._error
+
+    def abort(self, transaction: Any) -> None:
+        """Do nothing: nothing was written."""
+
+    tpc_abort = abort

@@ -624,9 +624,91 @@ def test_a_client_that_goes_before_any_output_saves_nothing(manager):
     assert stored(manager) == []
 
 
+def test_the_client_is_noted_with_its_session(serve, manager):
+    server = serve(count)
+    server.get(HTTP_USER_AGENT="Lynx", REMOTE_ADDR="192.0.2.1")
+
+    assert manager.retrieve(server.cookies["session"]).device == ("Lynx", "192.0.2.1")
+
+
+class TestJoined:
+    """Session and objects in one transaction."""
+
+    @pytest.fixture
+    def serve(self, manager):
+        manager.directory.store([0], id="hits")
+
+        def serve(answer):
+            def app(environ, start_response):
+                session = environ["kiokupy.session"]
+                session.scope.get("hits")[0] += 1
+                count(session)
+                return answer(session, start_response)
+
+            return Server(SessionMiddleware(app, manager, Cookie(secure=False), join=True))
+
+        return serve
+
+    @staticmethod
+    def hits(manager):
+        return manager.directory.get("hits")[0]
+
+    @pytest.mark.parametrize("kind", [list, iter])
+    def test_they_are_saved_together(self, serve, manager, kind):
+        def answer(session, start_response):
+            start_response("200 OK", PLAIN)
+            return kind([str(session["n"]).encode()])
+
+        server = serve(answer)
+
+        assert [server.get(), server.get()] == [b"1", b"2"]
+        assert self.hits(manager) == 2
+
+    def test_they_are_dropped_together(self, serve, manager):
+        def fails(session, start_response):
+            raise ZeroDivisionError
+
+        def refuses(session, start_response):
+            start_response("503 Service Unavailable", PLAIN)
+            return [b"sorry"]
+
+        with pytest.raises(ZeroDivisionError):
+            serve(fails).get()
+        assert serve(refuses).get() == b"sorry"
+        assert (self.hits(manager), stored(manager)) == (0, [])
+
+    def test_no_connection_stays_open(self, serve, manager):
+        def answer(session, start_response):
+            if session["n"] == 1:
+                raise ZeroDivisionError
+            start_response("500 Sorry" if session["n"] == 2 else "200 OK", PLAIN)
+            return [b""]
+
+        server = serve(answer)
+        for _ in range(3):
+            with contextlib.suppress(ZeroDivisionError):
+                server.get()
+        with manager.directory.new_unit() as unit:
+            opened = [one for one in unit.connection.db().connectionDebugInfo() if one["opened"]]
+
+        assert len(opened) == 1
+
+
 def test_a_middleware_without_a_manager_is_refused():
     with pytest.raises(SettingsError, match="takes a session manager, not a str"):
         SessionMiddleware(lambda environ, start_response: [], "Hash")
+
+
+def test_the_cookie_of_a_login_that_is_to_be_remembered_outlives_the_browser(serve_app):
+    def app(environ, start_response):
+        environ["kiokupy.session"].login("alice", remember=True)
+        start_response("200 OK", PLAIN)
+        return [b""]
+
+    server = serve_app(app)
+    server.get()
+
+    assert f"; Max-Age={14 * 86400};" in server.header("Set-Cookie")[0]
 
 
 class TestPaste:
@@ -639,11 +721,11 @@ class TestPaste:
         settings = {
             "target": f"file:path={tmp_path}/store.fs", "idle": "60", "absolute": "600", "resolution": "5",
             "cookie_secure": "false", "cookie_max_age": "600", "cookie_name": "sid", "key": "the.session",
-            "allow_modules": "shop.models  other",
+            "allow_modules": "shop.models  other", "join": "true",
         }  # fmt: skip
 
         def app(environ, start_response):
-            environ["the.session"]["a"] = 1
+            environ["the.session"]["a"] = environ["the.session"].scope.exists("x")
             start_response("200 OK", PLAIN)
             return [b""]
 

@@ -37,6 +37,7 @@ from typing import NoReturn, TextIO
 from kiokupy import backends, inspection
 from kiokupy.cli import formats
 from kiokupy.cli.rows import Row, Rows
+from kiokupy.cli.targets import target_of
 from kiokupy.database import Database
 from kiokupy.errors import KiokuError, TargetError
 from kiokupy.sessions.ids import key_of
@@ -167,9 +168,7 @@ class _Chosen:
 
 
 def _open(target: str) -> Database:
-    is_path = ":" not in target and target not in backends.names() and not target.endswith((".toml", ".yaml", ".yml"))
-    store = {"backend": "File", "path": target} if is_path else target
-    resolved = backends.resolve(store, readonly=True, create=False)
+    resolved = backends.resolve(target_of(target), readonly=True, create=False)
     backend = resolved.backend()
     storage = backend.open(create=False, readonly=True)
     return Database(storage, backend.location, inspection.find_inert, create=False, readonly=True, cache_size=1000)

@@ -142,12 +142,13 @@ class Keeper:
         return len(events)
 
     def _read(self, id: object, joint: Joint | None = None) -> Held | None:
-        scope = joint.scope if joint is not None and joint.is_usable else None
-        if id is None or id == "":
-            return None
         key = key_of(id)
-        if key is None:
+        if key is None and id:
             self._reject(None, "it cannot be an id")
+        scope = None
+        if joint is not None and joint.is_usable and (key is not None or not joint.is_owner):
+            scope = joint.scope  # the session is in it from now on
+        if key is None:
             return None
         if scope is not None:
             return self._find(scope.unit, str(id), key)

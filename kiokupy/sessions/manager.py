@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from os import PathLike
 from typing import Any
 
+from kiokupy.errors import ConflictError, SessionGone
 from kiokupy.scope import Scope
 from kiokupy.sessions import settings as setting
 from kiokupy.sessions.facts import Device
@@ -104,9 +105,8 @@ class SessionManager(Keeper):
         """
         joint = session.joint
         if joint is not None and joint.is_owner:
-            if joint.is_open:
-                with joint.scope:
-                    pass
+            if joint.is_open or (session.accessed and self.is_worth_saving(session)):
+                self._commit(session, joint.scope)
         elif session.accessed and self.is_worth_saving(session):
             self.flush(session)
         return CookieAction.SEND if session.saved and not session.destroyed else self._cookie(session)
@@ -117,8 +117,11 @@ class SessionManager(Keeper):
             session.joint.scope.close()
         return self._cookie(session)
 
-    def sessions(self, principal: str | None = None) -> Iterator[SessionInfo]:
-        """Yield the sessions of a principal, or all, that have not expired, in no order."""
+    def sessions(self, principal: str | None = None) -> Generator[SessionInfo, None, None]:
+        """Yield the sessions of a principal, or all, that have not expired, in no order.
+
+        They are those of one moment. The transaction ends with the iteration; close what is not iterated to its end.
+        """
         with self.directory.new_unit() as unit:
             yield from Roster(unit, self.events, self.policy.clock()).sessions(principal)
 
@@ -177,6 +180,16 @@ class SessionManager(Keeper):
         """Stop sweeping, and close the directory."""
         self._stop_sweeper()
         self.directory.close()
+
+    def _commit(self, session: Session, scope: Scope) -> None:
+        was_stored = not session.is_new
+        try:
+            with scope:
+                pass
+        except ConflictError as error:
+            if was_stored and session.is_new:  # it is as the store has it now
+                raise SessionGone from error
+            raise
 
     def _cookie(self, session: Session) -> CookieAction:
         if not session.accessed:

@@ -33,6 +33,12 @@ class SessionInfo:
     authenticated: datetime | None
     device: Device
 
+    def __str__(self) -> str:
+        principal = "-" if self.principal is None else repr(self.principal)
+        times = (time.isoformat(" ", "seconds") for time in (self.created, self.used, self.expires))
+        agent = "-" if self.device.user_agent is None else repr(self.device.user_agent)
+        return "  ".join([self.handle, principal, *times, ascii(self.device.address or "-").strip("'"), agent])
+
 
 @dataclass(frozen=True)
 class Stats:

@@ -249,6 +249,12 @@ class Session(SessionMapping):
         self._held = self._manager.begin(self, None)
         self.destroyed = False
 
+    def revert(self) -> None:
+        """Drop what changed in the data and was not saved; a login and a new id stay."""
+        held = self.held
+        held.data = None if held.record is not None else {}
+        held.merges.clear()
+
     def reset(self) -> None:
         """Drop all changes: the session is again as the store has it."""
         self._held, self.destroyed = None, False

@@ -107,6 +107,7 @@ class Shelf:
         """Take an entry out and return it; where it stands in ``expiry`` is found empty when that slice is over."""
         self._leave(key, facts.principal)
         entry: Entry = self.sessions.pop(key)
+        entry._p_changed = True  # whoever saves it at the same time meets a conflict, and finds it gone
         return entry
 
     def discard(self, key: bytes) -> Facts | None:

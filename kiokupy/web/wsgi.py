@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from kiokupy.errors import SettingsError
+from kiokupy.sessions.facts import Device
 from kiokupy.sessions.manager import SessionManager
 from kiokupy.web.cookies import Cookie
 from kiokupy.web.exchange import GONE_HEADERS, GONE_STATUS, GONE_TEXT, Exchange
@@ -26,6 +27,7 @@ class SessionMiddleware:
     :param manager: keeps the sessions.
     :param cookie: the cookie's attributes; ``Cookie(secure=False)`` for development over plain HTTP.
     :param key: where in the environ the session is put.
+    :param join: save the session and the application's objects in ``session.scope`` in one transaction, or neither.
     """
 
     def __init__(
@@ -35,21 +37,30 @@ class SessionMiddleware:
         cookie: Cookie | None = None,
         *,
         key: str = "kiokupy.session",
+        join: bool = False,
     ) -> None:
         if not isinstance(manager, SessionManager):
             fix = "For example: SessionMiddleware(app, SessionManager(kiokupy.connect('Hash')))"
             raise SettingsError(f"the middleware takes a session manager, not a {type(manager).__name__}", fix=fix)
-        self.app, self.manager, self.key = app, manager, key
+        self.app, self.manager, self.key, self.join = app, manager, key, join
         self.cookie = cookie if cookie is not None else Cookie()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        session = self.manager.open(self.cookie.read(environ.get("HTTP_COOKIE")), lazy=True)
-        environ[self.key] = session
-        response = _Response(Exchange(self.manager, self.cookie, session), start_response)
+        id = self.cookie.read(environ.get("HTTP_COOKIE"))
+        device = Device(environ.get("HTTP_USER_AGENT"), environ.get("REMOTE_ADDR"))
+        new_scope = self.manager.directory.new_scope if self.join else None
+        environ[self.key] = session = self.manager.open(id, lazy=True, device=device, scope=new_scope)
+        exchange = Exchange(self.manager, self.cookie, session)
+        response = _Response(exchange, start_response)
         # Servers such as waitress send what they get: a body would be taken for the next response.
         response.gone_text = b"" if environ.get("REQUEST_METHOD") == "HEAD" else GONE_TEXT
-        result = self.app(environ, response.start)
+        try:
+            result = self.app(environ, response.start)
+        except BaseException:
+            exchange.failed = True
+            exchange.finish()
+            raise
         wrapper = environ.get("wsgi.file_wrapper")
         whole = isinstance(result, list | tuple) or (isinstance(wrapper, type) and isinstance(result, wrapper))
         return response.send_whole(result) if whole and response.started else _Body(response, result)

@@ -1043,17 +1043,25 @@ class TestScopes:
         anyio.run(main)
         assert [scope.is_open for scope in scopes] == [False]
 
-    def test_the_event_loop_opens_no_scope(self, joined, monkeypatch):
+    def test_a_request_that_asks_for_no_scope_opens_none(self, joined, views):
+        app = starlette(joined, *views, join=True)
+        joined.close()
+        with browsing(app) as browser:
+            assert browser.get("/hello").text == "hello"
+            assert browser.get("/show").text == "[]"
+
+    @pytest.mark.parametrize("known", [True, False])
+    def test_the_event_loop_opens_no_scope(self, joined, monkeypatch, known):
         new_scope, openers = joined.directory.new_scope, []
         monkeypatch.setattr(
             joined.directory, "new_scope", lambda: (openers.append(threading.current_thread()), new_scope())[1]
         )
 
         async def app(scope, receive, send):
-            scope["session"]["a"] = scope["session"].scope.is_open
+            scope["session"]["a"] = 1
             await plain(scope, send)
 
-        Call(wrapped(app, joined, join=True)).run()
+        Call(wrapped(app, joined, join=True), **(cookie_of(joined.create()) if known else {})).run()
 
         assert len(openers) == len(stored(joined)) == 1
         assert openers != [threading.current_thread()]

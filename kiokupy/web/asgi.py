@@ -45,8 +45,8 @@ class SessionMiddleware:
     :param key: where in the scope the session is put.
     :param exclude: paths that get no session, with all below them, such as ``["/static"]``.
     :param join: save a request's session and the application's objects in ``session.scope`` in one transaction, or
-        neither. ``def`` views use the scope as it is, ``async def`` views by ``await session.in_thread(...)``. Each
-        request has a scope then; a websocket, which outlives any transaction, has none.
+        neither. ``def`` views use the scope as it is, ``async def`` views by ``await session.in_thread(...)``. A
+        websocket outlives any transaction: its session is in no scope.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class _Conversation:
         """Load the session, call the application, save late changes at its end."""
         self._receive, self._send = receive, send
         try:
-            if self._session.client_id is not None or self._session.joint is not None:
+            if self._session.client_id is not None:
                 await self._session.in_thread(self._session.prefetch)
             await self._app(self._scope, self.receive, self.send)
         except BaseException as error:

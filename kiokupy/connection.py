@@ -19,7 +19,7 @@ from ZODB.POSException import POSKeyError
 from ZODB.serialize import ObjectReader, ObjectWriter, referencesf
 from ZODB.utils import p64, u64, z64
 
-from kiokupy import entry
+from kiokupy import entry, resolving
 from kiokupy.collections.bulk import Bulk
 from kiokupy.errors import ScopeClosed
 from kiokupy.graph import Graph
@@ -238,6 +238,13 @@ class GraphDB(DB):  # type: ignore[misc]  # ZODB has no annotations
     """A ZODB database of such connections."""
 
     klass = GraphConnection
+
+    def __init__(self, storage: Any, find_class: Callable[[str, str], Any], **options: Any) -> None:
+        check = resolving.checker(find_class)
+        resolving.install(storage, check)  # before there are connections: each of RelStorage's has a copy of its own
+        super().__init__(storage, **options)
+        resolving.install(storage, check)  # others were told of an adapter meanwhile, which has no checks
+
     #: Gives a context that turns what ZODB raises, at a transaction of the past or now, into kiokupy's errors.
     translated: Callable[[bytes | None], AbstractContextManager[None]] = staticmethod(lambda _: nullcontext())
 

@@ -30,7 +30,6 @@ from kiokupy.translation import translated
 #: Answers the class that a record of the database names, or raises NotLoadable.
 FindClass = Callable[[str, str], Any]
 
-_OURS = {(cls.__module__, cls.__qualname__): cls for cls in (entry.Entry, entry.EntryTree)}
 _RESTORE = (entry.restore.__module__, entry.restore.__qualname__)
 _ATTEMPTS = 10
 
@@ -73,7 +72,7 @@ class Database:
                 if not create and not _has_root(storage):
                     raise StoreNotFound(location)
                 self._db = opened = GraphDB(
-                    storage, pool_size=64, cache_size=cache_size, class_factory=self._class_factory
+                    storage, find_class, pool_size=64, cache_size=cache_size, class_factory=self._class_factory
                 )
             self._db.translated = self.translated
             if prepare:
@@ -139,7 +138,7 @@ class Database:
     def _class_factory(self, connection: Any, module: str, name: str) -> Any:
         if (module, name) == _RESTORE:
             return connection.graph.restore
-        return _OURS.get((module, name)) or (connection.find_class or self._find_class)(module, name)
+        return entry.CLASSES.get((module, name)) or (connection.find_class or self._find_class)(module, name)
 
     def check_finished(self, root: PersistentMapping) -> None:
         """Raise :class:`~kiokupy.errors.StoreUnreadable` if a root record is that of an interrupted copy."""

@@ -82,6 +82,9 @@ class EntryTree(OOBTree):  # type: ignore[misc]  # BTrees has no annotations
     max_internal_size = 64
 
 
+#: The classes of records that are ours, by module and name.
+CLASSES = {(cls.__module__, cls.__qualname__): cls for cls in (Entry, EntryTree)}
+
 Key: TypeAlias = str | bytes
 
 

@@ -24,8 +24,8 @@ class Place:
         return kiokupy.connect(self.target, **{**self.options, **options})
 
 
-#: The toy is another project: a test installs it and runs its tests in a process of its own.
-collect_ignore = ["toy_backend"]
+#: The toys are other projects: a test runs the tests of each in a process of its own.
+collect_ignore = ["toy_backend", "toy_adapter"]
 
 KINDS = ["Hash", "File", "SQLite", "SQLite-history", "PostgreSQL", "PostgreSQL-history", "ZEO"]
 

@@ -6,9 +6,10 @@ import contextlib
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import zc.lockfile
+from ZODB._compat import Unpickler
 from ZODB.FileStorage import FileStorage
 from ZODB.FileStorage.FileStorage import FileStorageError
 from ZODB.POSException import StorageError
@@ -35,6 +36,7 @@ class File:
         """Return a FileStorage; a new file can be read by its owner only, since sessions are secrets."""
         try:
             self._check(create=create and not readonly)
+            self._check_index()
             if not self.path.exists():
                 # Made here, not by FileStorage, for the mode; an empty file is a store with nothing in it.
                 os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
@@ -65,9 +67,35 @@ class File:
                 self.location, "this is no FileStorage", fix="Give the path of a store, or of a file that is not there"
             )
 
+    def _check_index(self) -> None:
+        """Refuse an index that would run something: FileStorage unpickles whatever stands there."""
+        with contextlib.suppress(OSError), Path(f"{self.path}.index").open("rb") as stream:
+            index = _Index(stream)
+            with contextlib.suppress(Exception):  # FileStorage logs that it is damaged, and makes it anew
+                index.load()  # the position in the file that it is up to; then pairs, and None
+                while index.load():
+                    pass
+            if index.foreign:
+                raise StoreUnreadable(
+                    self.location,
+                    f"its index was not written by FileStorage: it names {index.foreign}",
+                    fix=f"Find out who wrote {stream.name}, and delete it: it is made anew",
+                )
+
     def _holder(self) -> int | None:
         text = ""
         with contextlib.suppress(OSError):  # the holder may end, or this process may not read its file
             text = Path(f"{self.path}.lock").read_text()
         found = re.search(r"\d+", text)
         return int(found[0]) if found else None
+
+
+class _Index(Unpickler):  # type: ignore[misc]  # ZODB has no annotations
+    """Reads an index with the unpickler that FileStorage has, as far as that would read it."""
+
+    #: What it names, though no index names anything.
+    foreign = ""
+
+    def find_class(self, module: str, name: str) -> NoReturn:
+        self.foreign = f"{module}:{name}"
+        raise ValueError(self.foreign)

@@ -56,6 +56,11 @@ class Held:
         """Whether the next save changes a fact."""
         return self.expected != self.facts
 
+    @property
+    def was_moved(self) -> bool:
+        """Whether another request moved the session: the client has its new id, and this one dies with the overlap."""
+        return _key(self.id) != self.key
+
     def rotate(self) -> str:
         """Let the session have another id from the next save on, and return it."""
         if self.record is None:

@@ -109,7 +109,9 @@ class SessionManager(Keeper):
                 self._commit(session, joint.scope)
         elif session.accessed and self.is_worth_saving(session):
             self.flush(session)
-        return CookieAction.SEND if session.saved and not session.destroyed else self._cookie(session)
+        if session.saved and not session.destroyed and not session.held.was_moved:
+            return CookieAction.SEND
+        return self._cookie(session)
 
     def abandon(self, session: Session) -> CookieAction:
         """End a request that failed: nothing is saved, and the cookie follows what was done to the store already."""

@@ -27,7 +27,9 @@ import pytest
 # Before they are imported, so that a failure shows its values.
 pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__)))
 
-from kiokupy.testing.capabilities import Capability, needs  # noqa: E402  # as the comment above says
+from kiokupy.testing.adapters.site import Answer, Site  # noqa: E402  # as the comment above says
+from kiokupy.testing.adapters.suite import AdapterSuite  # noqa: E402
+from kiokupy.testing.capabilities import AdapterCapability, Capability, needs  # noqa: E402
 from kiokupy.testing.suite import BackendSuite  # noqa: E402
 
-__all__ = ["BackendSuite", "Capability", "needs"]
+__all__ = ["AdapterCapability", "AdapterSuite", "Answer", "BackendSuite", "Capability", "Site", "needs"]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
 from kiokupy.directory import Directory
 from kiokupy.errors import StoreNotFound, StoreTooNew
 from kiokupy.opening import connect
-from kiokupy.testing import capabilities, leaks
-from kiokupy.testing.capabilities import Capability
+from kiokupy.testing import leaks
+from kiokupy.testing.capabilities import Capability, Declaring
 from kiokupy.testing.conflicts import Conflicts
 from kiokupy.testing.graphs import Graphs
 from kiokupy.testing.lookups import Lookups
@@ -26,7 +26,9 @@ from kiokupy.testing.values import Values
 from kiokupy.testing.walks import Walks
 
 
-class BackendSuite(Opening, Values, Graphs, Lookups, Roots, Walks, Transactions, Conflicts, Processes, Promises):
+class BackendSuite(
+    Opening, Values, Graphs, Lookups, Roots, Walks, Transactions, Conflicts, Processes, Promises, Declaring
+):
     """What a backend must pass; see :mod:`kiokupy.testing`.
 
     A subclass has a fixture ``target``: what :func:`kiokupy.connect` takes for a store that is not there yet, another
@@ -34,17 +36,7 @@ class BackendSuite(Opening, Values, Graphs, Lookups, Roots, Walks, Transactions,
     point.
     """
 
-    #: What the backend can do.
-    capabilities: ClassVar[Collection[str]] = ()
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        capabilities.check(cls.capabilities)
-
-    @pytest.fixture(autouse=True)
-    def _capable(self, request: pytest.FixtureRequest) -> None:
-        for capability in capabilities.missing(request.function, self.capabilities):
-            pytest.skip(f"{type(self).__name__} does not declare the capability {capability.name}")
+    known = Capability
 
     @pytest.fixture
     def connect(self, target: Any) -> Iterator[Connect]:

@@ -1,0 +1,1 @@
+"""The suite for authors of web adapters; see :mod:`kiokupy.testing`."""

@@ -284,6 +284,15 @@ class TestRequests:
             assert seen == ["up"]
         assert seen == ["up", "down"]
 
+    @pytest.mark.filterwarnings("ignore:Using `httpx`")  # its next version has a client of its own
+    def test_the_frameworks_own_test_client_keeps_the_cookie(self, manager):
+        from starlette.testclient import TestClient
+
+        app = Starlette(routes=[Route("/", count)], middleware=[Middleware(SessionMiddleware, manager=manager)])
+        with TestClient(app, base_url="https://testserver") as client:
+            assert [client.get("/").text for _ in range(2)] == ["1", "2"]
+            assert list(client.cookies) == ["__Host-session"]
+
     def test_a_middleware_without_a_manager_is_refused(self):
         with pytest.raises(SettingsError, match="takes a session manager, not a str"):
             SessionMiddleware(hello, "Hash")
@@ -1040,6 +1049,22 @@ class TestScopes:
         with browsing(app) as browser:
             assert browser.get("/hello").text == "hello"
             assert browser.get("/show").text == "[]"
+
+    @pytest.mark.parametrize("known", [True, False])
+    def test_the_event_loop_opens_no_scope(self, joined, monkeypatch, known):
+        new_scope, openers = joined.directory.new_scope, []
+        monkeypatch.setattr(
+            joined.directory, "new_scope", lambda: (openers.append(threading.current_thread()), new_scope())[1]
+        )
+
+        async def app(scope, receive, send):
+            scope["session"]["a"] = 1
+            await plain(scope, send)
+
+        Call(wrapped(app, joined, join=True), **(cookie_of(joined.create()) if known else {})).run()
+
+        assert len(openers) == len(stored(joined)) == 1
+        assert openers != [threading.current_thread()]
 
     def test_a_session_that_expired_meanwhile_takes_the_objects_with_it(self):
         now = [1e9]

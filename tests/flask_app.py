@@ -36,8 +36,13 @@ def static_page():
 
 @pages.get("/login")
 def login():
-    login_user(user_of(request.args["name"]))
+    login_user(user_of(request.args["name"]), remember="remember" in request.args)
     return redirect("/")
+
+
+@pages.get("/fresh")
+def fresh():
+    return f"{current_user.name} {session.is_fresh()}"
 
 
 @pages.get("/logout")

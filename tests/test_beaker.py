@@ -1,19 +1,15 @@
 """Beaker's names over kiokupy's sessions: a Bottle application under waitress, moved by its import alone."""
 
 import contextlib
-import warnings
 from datetime import UTC, datetime, timedelta
 
+import bottle
 import httpx
 import pytest
 from serving import served
 
 from kiokupy import SettingsError, TargetError
 from kiokupy.web.beaker import BeakerSession, SessionMiddleware
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # Bottle imports cgi
-    import bottle
 
 GONE = "Your session ended while this request was under way. Please try again.\n"
 

@@ -55,6 +55,14 @@ def test_login_moves_the_session_and_names_its_principal(browser):
     assert planted("/").text == "None None None"
 
 
+def test_who_is_known_by_a_remember_cookie_has_not_just_logged_in(browser):
+    browser.get("/login?name=ada&remember=1")
+    assert browser.get("/fresh").text == "ada True"
+    browser.cookies.delete("session")
+
+    assert browser.get("/fresh").text == "ada False"
+
+
 def test_logout_ends_the_session(browser):
     browser.get("/login?name=ada")
     mine = another(browser)

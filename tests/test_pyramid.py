@@ -268,6 +268,15 @@ class TestFailures:
         assert browser.get("/fails").status_code == 422
         assert browser.get("/show").text == "1 None ['n']"
 
+    def test_an_exception_that_is_a_response_is_an_answer(self, serve, views):
+        def found(request):
+            count(request)
+            raise HTTPFound("/show")
+
+        browser = serve(found=found, **views)
+
+        assert browser.get("/found", follow_redirects=True).text == "1 None ['n']"
+
     def test_what_was_ended_stays_ended_and_its_cookie_goes(self, serve, manager):
         def fails(request):
             request.session.invalidate()
@@ -582,16 +591,25 @@ class TestJoined:
         assert browser.get("/show").text == "2 None ['n', 'other']"
 
     def test_a_session_that_is_ended_while_a_request_is_under_way_does_not_come_back(self, serve):
+        attempts = []
+
         def slow(request):
-            hit(request)
+            attempts.append(request.session.principal)
+            text = hit(request)
             request.kiokupy_manager.destroy(request.session.client_id)
+            return text
 
-        browser, manager = serve(hit=hit, slow=slow)
-        browser.get("/hit")
-        browser.get("/slow")
+        def login(request):
+            request.session.login("alice")
 
-        assert stored(manager) == []
-        assert browser.get("/hit").text == "2 1"
+        browser, manager = serve("pyramid_retry", login=login, slow=slow)
+        browser.get("/login")
+        old = browser.cookies["session"]
+
+        assert browser.get("/slow").text == "1 1"
+        assert attempts == ["alice", None]
+        assert manager.retrieve(old) is None
+        assert browser.cookies["session"] != old
 
     @pytest.mark.parametrize("settings", [{}, {"tm.manager_hook": "pyramid_tm.explicit_manager"}])
     def test_a_session_that_has_expired_at_the_commit_drops_the_objects_too(self, settings):

@@ -352,6 +352,15 @@ class TestLifetimes:
 
         assert hash_manager.retrieve(session.id) is not None
 
+    def test_a_short_idle_time_of_all_sessions_is_renewed_in_time_too(self, new_manager, clock):
+        manager = new_manager(idle=30)
+        session = manager.create()
+        for _ in range(5):
+            clock.now += 16
+            manager.retrieve(session.id).flush()
+
+        assert manager.retrieve(session.id) is not None
+
     def test_what_is_left_out_stays(self, hash_manager):
         session = hash_manager.create()
         session.set_lifetime(idle=100, lasting=True)
@@ -388,7 +397,7 @@ class TestLifetimes:
             ({"overlap": -1}, "overlap is a number of seconds from 0"),
             ({"fresh": math.inf}, "fresh is a number of seconds from 0"),
             ({"at_limit": "panic"}, "at_limit is 'panic'. It is 'end_oldest' or 'refuse'"),
-            ({"idle": None, "remember_idle": 30}, "resolution is a number of seconds from 0 to below idle"),
+            ({"resolution": math.nan}, "resolution is a number of seconds from 0"),
         ],
     )
     def test_a_policy_that_makes_no_sense_is_refused(self, options, message):

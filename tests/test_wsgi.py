@@ -665,7 +665,10 @@ class TestJoined:
         assert self.hits(manager) == 2
 
     def test_they_are_dropped_together(self, serve, manager):
+        scopes = []
+
         def fails(session, start_response):
+            scopes.append(session.scope)
             raise ZeroDivisionError
 
         def refuses(session, start_response):
@@ -676,6 +679,7 @@ class TestJoined:
             serve(fails).get()
         assert serve(refuses).get() == b"sorry"
         assert (self.hits(manager), stored(manager)) == (0, [])
+        assert not scopes[0].is_open
 
     def test_no_connection_stays_open(self, serve, manager):
         def answer(session, start_response):

@@ -23,7 +23,8 @@ class SessionPolicy:
     :param absolute: a session ends so long after its principal was authenticated, or else after it was created, used or
         not (default: 12 hours).
     :param resolution: use is written down at most once in so many seconds, so that reading does not write each time
-        (default: 60); a session may end that much sooner than ``idle`` says.
+        (default: 60), or in half the idle time where that is less; a session may end that much sooner than ``idle``
+        says.
     :param overlap: after a session moved to a new id, the old one leads to it for so many seconds, for the requests
         that are under way (default: 0, the old id is dead at once). ``login()`` leaves no overlap.
     :param remember_idle: as ``idle``, for sessions whose cookie outlives the browser (default: 14 days).
@@ -58,14 +59,9 @@ class SessionPolicy:
             value = getattr(self, name)
             if value is not None and not (type(value) is int and value > 0):
                 raise SettingsError(f"{name} is a whole number above 0, or None, not {value!r}", target=name)
-        for name in ("overlap", "fresh"):
+        for name in ("resolution", "overlap", "fresh"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise SettingsError(f"{name} is a number of seconds from 0, not {getattr(self, name)!r}", target=name)
-        if not 0 <= self.resolution < min(self.idle or math.inf, self.remember_idle or math.inf):
-            raise SettingsError(
-                f"resolution is a number of seconds from 0 to below idle, not {self.resolution!r}",
-                target="resolution",
-            )
         if self.at_limit not in (_ENDS_OLDEST, _REFUSES):
             fix = f"It is {_ENDS_OLDEST!r} or {_REFUSES!r}"
             raise SettingsError(f"at_limit is {self.at_limit!r}", target="at_limit", fix=fix)
@@ -77,19 +73,21 @@ class SessionPolicy:
 
     def expiry(self, facts: Facts) -> float:
         """Return when a session ends of which these facts are true."""
-        idle = _own_or(facts.idle, self.remember_idle if facts.lasting else self.idle)
+        idle = self._idle(facts)
         absolute = _own_or(facts.absolute, self.remember_absolute if facts.lasting else self.absolute)
         begun = facts.created if facts.authenticated is None else facts.authenticated
         return min(facts.used + idle, begun + absolute)
 
     def is_renewal_due(self, facts: Facts) -> bool:
         """Tell whether the use of a session is to be written down, though nothing else changed."""
-        resolution = self.resolution if facts.idle is None else min(self.resolution, facts.idle / 2)
-        return self.clock() - facts.used >= resolution
+        return self.clock() - facts.used >= min(self.resolution, self._idle(facts) / 2)
 
     def max_age(self, facts: Facts) -> int | None:
         """Return for how many seconds a browser is to keep the cookie; ``None``: until it ends."""
         return math.ceil(min(facts.expires - self.clock(), _LONGEST_COOKIE)) if facts.lasting else None
+
+    def _idle(self, facts: Facts) -> float:
+        return _own_or(facts.idle, self.remember_idle if facts.lasting else self.idle)
 
 
 def check_limit(name: str, value: float | None) -> None:

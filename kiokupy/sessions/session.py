@@ -147,23 +147,30 @@ class Session(SessionMapping):
 
     @property
     def principal(self) -> str | None:
-        """Who the session belongs to.
-
-        To be set by :meth:`login`. Where a framework has a login of its own, an adapter may set it: a stored session
-        gets a new id when it is saved then, unless it got one since it was opened.
-        """
+        """Who the session belongs to; to set it is to :meth:`identify`."""
         principal: str | None = self.held.fact("principal")
         return principal
 
     @principal.setter
     def principal(self, principal: str | None) -> None:
+        self.identify(principal)
+
+    def identify(self, principal: str | None, *, authenticated: bool = True) -> None:
+        """Note who the session belongs to, where a framework has a login of its own; else call :meth:`login`.
+
+        A stored session gets a new id when it is saved, unless it got one since it was opened.
+
+        :param authenticated: whether the principal has just proved who it is; not if a cookie said so.
+        :raises SettingsError: a principal is no string.
+        """
         if not isinstance(principal, str | None):
             fix = "Give its id as a string: session.login(str(user.id))"
             raise SettingsError(
                 f"a principal is a string, not a {name_of(type(principal))}", target="principal", fix=fix
             )
         self.held.changes["principal"] = principal
-        self.held.changes["authenticated"] = None if principal is None else self._manager.policy.clock()
+        proved = authenticated and principal is not None
+        self.held.changes["authenticated"] = self._manager.policy.clock() if proved else None
 
     @property
     def authenticated(self) -> datetime | None:

@@ -14,6 +14,7 @@ from kiokupy.web.exchange import Exchange
 from kiokupy.web.flask_settings import NAME
 
 _FLASHES = "_flashes"  # where flask.flash() keeps its messages
+_FRESH = "_fresh"  # where Flask-Login says whether its user has just logged in
 
 
 class FlaskSession(SessionMixin):
@@ -110,8 +111,9 @@ class FlaskSession(SessionMixin):
         return repr(self.kept)
 
     def _note(self, key: str, value: Any) -> None:
-        if key == self._principal_key:
-            self.kept.principal = None if value is None else str(value)
+        if key in (self._principal_key, _FRESH) and self._principal_key is not None:
+            user = self.kept.get(self._principal_key)
+            self.kept.identify(None if user is None else str(user), authenticated=self.kept.get(_FRESH, True) is True)
         elif key == _FLASHES:
             self.kept.held.merges[key] = appended
 

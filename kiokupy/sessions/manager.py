@@ -10,12 +10,14 @@ from typing import Any
 
 from kiokupy.scope import Scope
 from kiokupy.sessions import settings as setting
+from kiokupy.sessions.events import Event
 from kiokupy.sessions.facts import Device
 from kiokupy.sessions.joint import Joint
 from kiokupy.sessions.keeping import Keeper
 from kiokupy.sessions.policy import SessionPolicy
 from kiokupy.sessions.roster import Roster, SessionInfo, Stats
 from kiokupy.sessions.session import Session
+from kiokupy.sessions.shelf import Shelf
 from kiokupy.sessions.sweeping import BATCH, Sweeper, sweep_some
 from kiokupy.typemap import Allowed
 
@@ -130,11 +132,11 @@ class SessionManager(Keeper):
         :param keep: a session that is spared: that of who asks for it.
         """
         kept = None if keep is None else keep.held.key
-        return self.ending(lambda roster: roster.end(principal, keep=kept))
+        return self._revoke(principal, lambda roster: roster.end(principal, keep=kept))
 
     def end(self, principal: str, handle: str) -> bool:
         """End one of a principal's sessions, by the handle that :meth:`sessions` gave; tell whether it was there."""
-        return self.ending(lambda roster: roster.end(principal, handle=handle)) > 0
+        return self._revoke(principal, lambda roster: roster.end(principal, handle=handle)) > 0
 
     def sweep(self, limit: int | None = None) -> int:
         """Take expired sessions out of the store, in many transactions, and return how many.
@@ -162,9 +164,10 @@ class SessionManager(Keeper):
 
         :param every: seconds between two sweeps, give or take a fifth.
         """
+        sweeper = Sweeper(self.sweep, every)
         self._stop_sweeper()
-        self._sweeper = Sweeper(self.sweep, every)
-        self._sweeper.start()
+        self._sweeper = sweeper
+        sweeper.start()
 
     def stats(self) -> Stats:
         """Count the sessions; each is looked at."""
@@ -177,6 +180,12 @@ class SessionManager(Keeper):
         """Stop sweeping, and close the directory."""
         self._stop_sweeper()
         self.directory.close()
+
+    def _revoke(self, principal: str, work: Callable[[Roster], list[Event]]) -> int:
+        ended = self.ending(work)
+        if not ended:  # of a principal without sessions nothing else would take the claim back
+            self.transact(lambda unit: Shelf(unit.root).release(principal))
+        return ended
 
     def _cookie(self, session: Session) -> CookieAction:
         if not session.accessed:

@@ -73,6 +73,8 @@ class Roster:
         Who logs in as that principal meanwhile comes after it, or is ended as well.
         """
         self._shelf.claim(principal)
+        found = None if keep is None else self._shelf.alive(keep, self._now)  # it may have moved, with an overlap
+        keep = keep if found is None else found[0]
         ended = []
         for key in self._shelf.of_principal(principal):
             if key != keep and handle in (None, handle_of(key)):

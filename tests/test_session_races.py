@@ -286,6 +286,21 @@ class TestLimit:
             assert len(shelf_of(directory)[0]) == 1
             check_indexes(directory)
 
+    def test_a_session_whose_login_was_refused_is_as_it_was(self):
+        with kiokupy.connect() as directory:
+            shop = Shop(directory, parallel=1, at_limit="refuse")
+            log_in(shop.manager.open())
+            session = shop.manager.create()
+            session["cart"] = 1
+            session.login("bob")
+            id = session.id
+            with pytest.raises(TooManySessions):
+                log_in(session)
+
+            assert (session.id, session.principal, dict(session)) == (id, "bob", {"cart": 1})
+            shop.manager.conclude(session)
+            assert shop.manager.retrieve(id).principal == "bob"
+
     def test_threads_that_log_in_stay_within_the_limit(self, place):
         with place.connect() as directory:
             shop = Shop(directory, parallel=LIMIT)
@@ -322,6 +337,55 @@ def check_additions(session, names, times, *, count):
     assert sorted(session["log"]) == sorted(session["seen"]) == everything
     for name in names:  # in the order in which they came
         assert [entry for entry in session["log"] if entry.startswith(name)] == [f"{name} {n}" for n in range(times)]
+
+
+class TestMergesOfWhatWasDoneTwice:
+    """What a request does to a key by more than one means, while another one does something to it as well."""
+
+    def meet(self, shop, mine, theirs):
+        session = shop.manager.create()
+        session.update(count=10, log=["a"])
+        session.flush()
+        one, two = shop.manager.retrieve(session.id), shop.manager.retrieve(session.id)
+        mine(one)
+        theirs(two)
+        two.flush()
+        one.flush()
+        return dict(one)
+
+    def test_a_value_that_is_set_after_it_was_added_to_stays(self, hash_shop):
+        def mine(session):
+            session.increment("count")
+            session["count"] = 0
+            session.append("log", "b")
+            session["log"] = []
+
+        def theirs(session):
+            session.increment("count")
+            session.append("log", "c")
+
+        assert self.meet(hash_shop, mine, theirs) == {"count": 0, "log": []}
+
+    def test_a_key_that_is_taken_out_after_it_was_added_to_is_gone(self, hash_shop):
+        def mine(session):
+            session.increment("count")
+            del session["count"]
+
+        assert self.meet(hash_shop, mine, lambda session: session.increment("count")) == {"log": ["a"]}
+
+    def test_what_is_appended_in_place_as_well_is_kept(self, hash_shop):
+        def mine(session):
+            session.append("log", "b")
+            session["log"].append("c")
+
+        assert self.meet(hash_shop, mine, lambda session: session.append("log", "d"))["log"] == ["a", "d", "b", "c"]
+
+    def test_a_list_that_became_shorter_keeps_what_was_appended(self, hash_shop):
+        def mine(session):
+            session["log"].clear()
+            session.append("log", "b", "c")
+
+        assert self.meet(hash_shop, mine, lambda session: session.append("log", "d"))["log"] == ["a", "d", "b", "c"]
 
 
 PROCESSES, TIMES = ["a", "b"], 6

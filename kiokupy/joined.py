@@ -43,8 +43,14 @@ class JoinedScope(Scope):
         self.close()
 
     def _before_commit(self) -> None:
-        if self._open and not self._readonly:
+        if not self._open or self._readonly:
+            return
+        try:
             self._prepare()
+        except BaseException:
+            # The hook is called once only: another commit() would write what stands there by now.
+            self._unit.transaction.doom()
+            raise
 
     def _after_commit(self, committed: bool) -> None:
         if committed and self._open:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kiokupy.entry import Record
@@ -41,6 +41,10 @@ class Held:
         """Return what is known of a new session."""
         id = ids.new_id()
         return cls(id, _key(id), Facts(now, now, now), None, {}, rotated=True)
+
+    def copy(self) -> Held:
+        """Return the same, which does not change with this one; the data are shared."""
+        return replace(self, changes=dict(self.changes), merges=dict(self.merges))
 
     def fact(self, name: str) -> Any:
         """Return one of the facts as it will be."""

@@ -106,17 +106,15 @@ class SessionManager(Keeper):
         """
         joint = session.joint
         if joint is not None and joint.is_owner:
-            if joint.is_open:
-                with joint.scope:
-                    pass
+            joint.end(commit=True)
         elif session.accessed and self.is_worth_saving(session):
             self.flush(session)
         return CookieAction.SEND if session.saved and not session.destroyed else self._cookie(session)
 
     def abandon(self, session: Session) -> CookieAction:
         """End a request that failed: nothing is saved, and the cookie follows what was done to the store already."""
-        if session.joint is not None and session.joint.is_owner and session.joint.is_open:
-            session.joint.scope.close()
+        if session.joint is not None and session.joint.is_owner:
+            session.joint.end(commit=False)
         return self._cookie(session)
 
     def sessions(self, principal: str | None = None) -> Iterator[SessionInfo]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from types import EllipsisType
@@ -37,6 +38,9 @@ class Verbs(Protocol):
     def is_changed(self, session: Session) -> bool:
         """Tell whether a session differs from what is stored."""
 
+    def copy(self, session: Session) -> Callable[[], Data]:
+        """Return what makes a session's data as they are now."""
+
     def write(self, session: Session, unit: Unit, ended: list[Held]) -> Callable[[], None]:
         """Write a session in the transaction of the scope that it is in."""
 
@@ -55,8 +59,7 @@ class Session(SessionMapping):
 
     Changes, also those deep inside values, are saved by :meth:`flush`, which a web adapter calls at the end of a
     request. A lazy session asks the store when it is first touched, and not at all if it never is. An object that has
-    an id in the directory is referred to; what is changed in it belongs to the directory, and is not saved with the
-    session unless the session is in a scope.
+    an id in the directory is referred to; what is changed in it is saved with the session only if that is in a scope.
     """
 
     def __init__(
@@ -82,8 +85,10 @@ class Session(SessionMapping):
         #: Whether it was saved since it was opened.
         self.saved = False
         self._held = held
+        # What is committed: the id that the session is stored under, and whether it was ended.
+        self._kept: tuple[str | None, bool] = client_id, False
         if joint is not None:
-            joint.bind(partial(manager.write, self), self.reset)
+            joint.bind(partial(manager.write, self), self.reset, self._mark)
 
     @property
     def held(self) -> Held:
@@ -92,6 +97,11 @@ class Session(SessionMapping):
         self.open()
         assert self._held is not None
         return self._held
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether it is saved with a scope; when that has ended, each save is a transaction of its own again."""
+        return self.joint is not None and self.joint.is_usable
 
     @property
     def id(self) -> str:
@@ -178,9 +188,8 @@ class Session(SessionMapping):
         """
         authenticated = self.held.fact("authenticated")
         policy = self._manager.policy
-        return authenticated is not None and policy.clock() - authenticated < (
-            policy.fresh if within is None else within
-        )
+        limit = policy.fresh if within is None else within
+        return authenticated is not None and policy.clock() - authenticated < limit
 
     def login(self, principal: str, *, remember: bool = False) -> str:
         """Note that a principal has proved who it is, and save; return the new id.
@@ -194,15 +203,19 @@ class Session(SessionMapping):
         :raises TooManySessions: the principal has as many as the policy allows.
         :raises SessionGone: the session was ended meanwhile.
         """
-        before = self.principal
-        self.principal = principal
-        if before not in (None, principal):
-            self.clear()
-            self.held.replaces = True
-        self.held.changes["lasting"] = remember
-        self._manager.regenerate(self)
-        if self.is_new:
-            self.flush()
+        known = self.held.copy()
+        try:
+            before = self.principal
+            self.principal = principal
+            if before not in (None, principal):
+                self._held = replace(self.held, data={}, replaces=True)
+            self.held.changes["lasting"] = remember
+            self._manager.regenerate(self)
+            if self.is_new:
+                self.flush()
+        except BaseException:
+            self._held = known  # whoever goes on with it is not logged in
+            raise
         return self.id
 
     def set_lifetime(
@@ -229,7 +242,7 @@ class Session(SessionMapping):
     def open(self) -> None:
         """Ask the store for a lazy session."""
         if self._held is None:
-            self._held = self._manager.begin(self, self.client_id)
+            self._held = self._manager.begin(self, self._kept[0])
 
     def flush(self) -> None:
         """Save what changed; see :meth:`SessionManager.flush`."""
@@ -249,9 +262,25 @@ class Session(SessionMapping):
         self._held = self._manager.begin(self, None)
         self.destroyed = False
 
+    def settle(self) -> None:
+        """Know that the session is committed as it is."""
+        self._kept = None if self.held.record is None else self.held.id, self.destroyed
+
     def reset(self) -> None:
         """Drop all changes: the session is again as the store has it."""
-        self._held, self.destroyed = None, False
+        self._held, self.destroyed = None, self._kept[1]
+
+    def _mark(self) -> Callable[[], None]:
+        """Return what lets the session be again as it is now; objects of its own are other ones then."""
+        known, destroyed = self._held and self._held.copy(), self.destroyed
+        data = None if known is None or known.data is None else self._manager.copy(self)
+
+        def recall() -> None:
+            self._held, self.destroyed = known and known.copy(), destroyed
+            if self._held is not None and data is not None:
+                self._held.data = data()
+
+        return recall
 
     def __repr__(self) -> str:  # neither id nor data: a repr ends up in logs
         if self._held is None:

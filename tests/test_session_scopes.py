@@ -22,6 +22,13 @@ class User:
     friends: list = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Slotted:
+    """What cannot be weakly referenced."""
+
+    name: str
+
+
 class Unknown:
     pass
 
@@ -33,7 +40,7 @@ def clock():
 
 @pytest.fixture
 def directory():
-    with kiokupy.connect(allow_classes=[User]) as directory:
+    with kiokupy.connect(allow_classes=[User, Slotted]) as directory:
         directory.store(User("ann"), id="user:1")
         yield directory
 
@@ -334,6 +341,21 @@ class TestObjects:
             session["names"].append("b")
 
         assert manager.directory.get("names") == ["a", "b"]
+
+    @pytest.mark.parametrize("obj", [["a"], Slotted("a")], ids=lambda obj: type(obj).__name__)
+    def test_a_reference_stays_one_where_the_session_is_in_no_scope(self, manager, id, obj):
+        manager.directory.store(obj, id="x")
+        session = manager.open(id, scope=manager.directory.new_scope)
+        session["x"] = session.scope.get("x")
+        manager.conclude(session)
+        session["after"] = 1
+        session.flush()
+        assert session.held.record.refs == ("x",)
+        session = manager.retrieve(id)
+        session["later"] = session["x"] is not None
+        session.flush()
+
+        assert session.held.record.refs == ("x",)
 
     def test_a_damaged_reference_in_the_middle_of_a_merge_is_no_change(self, manager, id):
         with manager.directory.new_scope() as scope:

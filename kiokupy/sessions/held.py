@@ -7,6 +7,7 @@ from typing import Any
 
 from kiokupy.entry import Record
 from kiokupy.sessions import ids
+from kiokupy.sessions.content import DirectoryObjects
 from kiokupy.sessions.facts import Facts
 from kiokupy.sessions.ids import key_of
 from kiokupy.sessions.merging import Data, Merge
@@ -33,6 +34,8 @@ class Held:
     replaces: bool = False
     #: Whether it is to be stored although it is empty.
     wanted: bool = False
+    #: The objects that it refers to, as it met them outside of a scope.
+    objects: DirectoryObjects | None = None
     #: Whether it got its id since it was opened.
     rotated: bool = False
 

@@ -46,7 +46,6 @@ class Keeper:
         self.events = Events(listeners, self.policy.clock)
         self._codec = SessionCodec(directory.typemap)
         self._rules = Rules(self.policy, self._codec, self.events, check_merges(merges))
-        self._objects = DirectoryObjects(directory)
 
     def flush(self, session: Session) -> None:
         """Save a session: what changed in it since it was read, merged by key with what others saved meanwhile.
@@ -182,7 +181,12 @@ class Keeper:
 
     def _objects_of(self, session: Session) -> Objects:
         joint = session.joint
-        return joint.objects if joint is not None and joint.is_usable else self._objects
+        return joint.objects if joint is not None and joint.is_usable else self._outside(session.held)
+
+    def _outside(self, held: Held) -> DirectoryObjects:
+        if held.objects is None:
+            held.objects = DirectoryObjects(self.directory)
+        return held.objects
 
     def _attempt(self, unit: Unit, session: Session, content: Content) -> Saved:
         objects = self._objects_of(session)
@@ -194,6 +198,8 @@ class Keeper:
         if saved is not None:
             session.held.settle(*saved[:-1])
             session.saved = True
+            if session.joint is not None and session.is_joined:  # for when the scope has ended
+                self._outside(session.held).learn(session.joint.objects.among(saved.record.refs))
             self.events.tell(saved.events)
         session.settle()
 

@@ -301,6 +301,22 @@ class TestLimit:
             shop.manager.conclude(session)
             assert shop.manager.retrieve(id).principal == "bob"
 
+    def test_a_damaged_session_does_not_keep_its_principal_out(self):
+        with kiokupy.connect() as directory:
+            shop = Shop(directory, parallel=1)
+            log_in(shop.manager.open())
+            with directory.new_unit() as unit:
+                (entry,) = unit.root["sessions"].values()
+                entry.record = entry.record._replace(head=b"nonsense")
+                unit.commit()
+            session = shop.manager.open()
+            log_in(session)
+
+            assert [info.principal for info in shop.manager.sessions()] == ["alice"]
+            assert (shop.manager.stats().alive, shop.manager.stats().expired) == (1, 0)
+            assert shop.manager.destroy_all("alice") == 2
+            check_indexes(directory)
+
     def test_threads_that_log_in_stay_within_the_limit(self, place):
         with place.connect() as directory:
             shop = Shop(directory, parallel=LIMIT)
@@ -459,6 +475,19 @@ class TestSweeps:
             assert all(shop.manager.retrieve(session.id) is not None for session in made)
             assert len(shelf_of(directory)[0]) == len(alive) + len(made)
             check_indexes(directory)
+            check_nothing_is_left(directory, START + 100 * IDLE)
+
+    def test_an_id_that_leads_to_another_for_a_while_is_no_session(self):
+        with kiokupy.connect() as directory:
+            shop = Shop(directory, overlap=60)
+            shop.manager.create().regenerate()
+            counts = [(shop.manager.stats().alive, shop.manager.stats().expired)]
+            shop.clock.now += 120
+            counts.append((shop.manager.stats().alive, shop.manager.stats().expired))
+
+            assert counts == [(1, 0), (1, 0)]
+            assert shop.manager.sweep() == 0
+            assert len(shelf_of(directory)[0]) == 1
             check_nothing_is_left(directory, START + 100 * IDLE)
 
     def test_a_limited_sweep_ends_so_many_and_the_next_one_the_others(self, hash_shop):

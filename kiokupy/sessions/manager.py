@@ -85,7 +85,9 @@ class SessionManager(Keeper):
         :param lazy: decide that when the session is first touched; until then the store is not asked.
         :param device: where it is used now; noted when the session is saved.
         :param scope: read and save it in the transaction of this scope, whose commit saves it. Or what opens one when
-            it is needed, as ``directory.new_scope``: :meth:`conclude` commits that, and :meth:`abandon` drops it.
+            it is needed, as ``directory.new_scope``: :meth:`conclude` commits that, and :meth:`abandon` drops it. What
+            is done to the session follows the transaction, also back to a savepoint; after a rollback the session's
+            own objects are other ones. When the scope has ended, each save is a transaction of its own again.
         :param kind: the session's class, for web adapters that have one of their own.
         """
         session = kind(self, id, device=device, joint=None if scope is None else Joint(scope))
@@ -170,9 +172,9 @@ class SessionManager(Keeper):
     def stats(self) -> Stats:
         """Count the sessions; each is looked at."""
         with self.directory.new_unit() as unit:
-            alive = sum(1 for _ in Roster(unit, self.events, self.policy.clock()).sessions(None))
-            total = len(unit.root["sessions"])
-        return Stats(alive, total - alive, {str(kind): count for kind, count in self.events.counts.items()})
+            roster = Roster(unit, self.events, self.policy.clock())
+            alive, expired = sum(1 for _ in roster.sessions(None)), roster.count_expired()
+        return Stats(alive, expired, {str(kind): count for kind, count in self.events.counts.items()})
 
     def close(self) -> None:
         """Stop sweeping, and close the directory."""

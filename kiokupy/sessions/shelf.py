@@ -87,6 +87,13 @@ class Shelf:
             key = facts.successor
         return None
 
+    def readable(self, key: bytes, now: float) -> Facts | None:
+        """Return the facts of a session that stands under this very key, has not expired and is not damaged."""
+        with suppress(NotLoadable):  # fsck() tells of it
+            found = self.alive(key, now)
+            return None if found is None or found[0] != key else found[2]
+        return None
+
     def add(self, key: bytes, entry: Entry, facts: Facts) -> bool:
         """Put an entry in under a key, with what it says of its session; ``False``: another one has that key."""
         if not self.sessions.insert(key, entry):
@@ -129,9 +136,11 @@ class Shelf:
         entry = self.find(key)
         if entry is None:
             return None
-        facts = Facts(0.0, 0.0, 0.0)
-        with suppress(NotLoadable):
+        try:
             facts = facts_of(entry.record)
+        except NotLoadable:
+            facts = Facts(0.0, 0.0, 0.0)
+            self._leave_everybody(key)
         self.remove(key, facts)
         return facts
 
@@ -150,9 +159,7 @@ class Shelf:
 
     def release(self, principal: str) -> None:
         """Take back the claim on a principal that has no sessions."""
-        prefix = _hash(principal)
-        if not any(True for _ in self._principals.keys(prefix + _FIRST, prefix + _LAST)):
-            self._principals.pop(prefix, None)
+        self._release(_hash(principal))
 
     def of_principal(self, principal: str) -> Iterator[bytes]:
         """Yield the keys of a principal's sessions, expired ones too."""
@@ -176,6 +183,12 @@ class Shelf:
         """Return what an entry says of its session; raises as :func:`~kiokupy.sessions.facts.facts_of`."""
         return facts_of(entry.record)
 
+    def all_facts(self) -> Iterator[Facts]:
+        """Yield what all entries say that can be read."""
+        for entry in self.sessions.values():
+            with suppress(NotLoadable):
+                yield facts_of(entry.record)
+
     def unmark(self, mark: bytes) -> None:
         """Take a mark out of ``expiry``."""
         if mark in self._expiry:
@@ -189,10 +202,19 @@ class Shelf:
             with suppress(NotLoadable):
                 self.file(key, facts_of(entry.record))
 
+    def _leave_everybody(self, key: bytes) -> None:
+        for found in [found for found in self._principals if found.endswith(key)]:
+            del self._principals[found]
+            self._release(found[: -len(key)])
+
     def _leave(self, key: bytes, principal: str | None) -> None:
         if principal is not None:
             self._principals.pop(_hash(principal) + key, None)
             self.release(principal)
+
+    def _release(self, prefix: bytes) -> None:
+        if not any(True for _ in self._principals.keys(prefix + _FIRST, prefix + _LAST)):
+            self._principals.pop(prefix, None)
 
 
 def _hash(principal: str) -> bytes:

@@ -13,7 +13,7 @@ from kiokupy.sessions.ids import key_of
 from kiokupy.sessions.merging import Data, Merge
 
 
-@dataclass
+@dataclass(repr=False)  # a repr ends up in logs
 class Held:
     """What is known of a session, and what its next save changes."""
 

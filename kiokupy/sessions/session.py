@@ -178,7 +178,7 @@ class Session(SessionTerms):
         """End the session and go on as a new, empty one under a new id; to be called at logout."""
         self.destroy()
         self._held = self._manager.begin(self, None)
-        self.destroyed = False
+        self.destroyed = self.saved = False
 
     def revert(self) -> None:
         """Drop what changed in the data and was not saved; a login and a new id stay."""

@@ -11,6 +11,8 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ATTRIBUTE = re.compile(r"[\x20-\x3a\x3c-\x7e]+")  # no control character, no semicolon
 _SPACE = " \t"
 _SAME_SITE = ("Lax", "Strict", "None")
+_LONGEST = 4096  # RFC 6265bis, 5.6: name and value
+_LONGEST_NAME = _LONGEST - 44
 _PAST = "Thu, 01 Jan 1970 00:00:00 GMT"
 
 
@@ -42,6 +44,7 @@ class Cookie:
             object.__setattr__(self, "name", "__Host-session" if host_only else "session")
         self._check("name", _fits(_TOKEN, self.name), "It is made of letters, digits and -_.")
         prefix = self.name.lower()  # browsers mind the prefixes in any case
+        self._check("name", len(self.name) <= _LONGEST_NAME, f"Browsers keep {_LONGEST} bytes, with the id")
         self._check("name", host_only or not prefix.startswith("__host-"), "__Host- needs secure, path / and no domain")
         self._check("name", self.secure or not prefix.startswith("__secure-"), "__Secure- needs secure")
         self._check("path", _fits(_ATTRIBUTE, self.path) and self.path[0] == "/", "It begins with /")

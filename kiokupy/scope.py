@@ -50,8 +50,7 @@ class Scope(Lookups):
             unit, self._live, self._upkeep, tracks=track, readonly=readonly, check_writable=self._check_writable
         )
         self._live.host = Membership(unit, typemap, self._live, self._changes)
-        self._companions = Companions()
-        self._open = True
+        self._companions, self._open = Companions(), True
 
     def join(self, companion: Companion) -> None:
         """Let what has records of its own be written with each commit of this scope, and dropped with each abort."""
@@ -164,13 +163,14 @@ class Scope(Lookups):
         """
         self._check_writable("savepoint()")
         self._flush()
-        return Savepoint(self._unit.savepoint(), partial(self._roll_back, self._changes.mark()))
+        return Savepoint(self._unit.savepoint(), partial(self._recall, self._changes.mark(), self._companions.mark()))
 
-    def _roll_back(self, mark: Mark, point: Any) -> None:
+    def _recall(self, mark: Mark, recall: Callable[[], None], point: Any) -> None:
         self._check_open("savepoint's rollback()")
         with self._unit.database.translated():
             point.rollback()
             self._changes.roll_back(mark)
+            recall()
 
     def txn_do(self, work: Callable[[Scope], T]) -> T:
         """Call ``work(scope)`` in a nested transaction: what it did is undone if it raises. Return what it returned."""
@@ -237,7 +237,7 @@ class Scope(Lookups):
 
     def _prepare(self) -> None:
         self._flush()
-        self._companions.save(self._unit)
+        self._companions.save(self._unit, self._live, self._flush)
         self._unit.guard()
 
     def _settle(self) -> None:

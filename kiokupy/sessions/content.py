@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from kiokupy import entry
-from kiokupy.collapse import Collapser, Found, IdOf
+from kiokupy.collapse import CONTAINERS, Collapser, Found, IdOf
 from kiokupy.directory import Directory
 from kiokupy.entry import Record
 from kiokupy.errors import BrokenReference, NotStorable
@@ -115,18 +115,35 @@ class _Gone:
 
 
 class DirectoryObjects:
-    """The objects of a directory, for a session that is in no scope: loaded whole, each time anew."""
-
-    shared = None
+    """The objects of a directory, for one session that is in no scope: loaded whole, each time anew."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
-        self.id_of = directory.departed_id
+        # By number. The directory forgets those that cannot be weakly referenced, which would become copies then.
+        self._known: dict[int, tuple[object, str]] = {}
+        self._has_containers = False
+
+    @property
+    def shared(self) -> IdOf | None:
+        """Answers the id of a plain container, if the session has met one that has an id."""
+        return self.id_of if self._has_containers else None
+
+    def id_of(self, obj: object) -> str | None:
+        """Return an object's id in the directory."""
+        found = self._known.get(id(obj))
+        return self._directory.departed_id(obj) if found is None else found[1]
+
+    def learn(self, found: Mapping[str, object]) -> None:
+        """Know the ids of objects that the session refers to."""
+        for key, obj in found.items():
+            self._known[id(obj)] = obj, key
+            self._has_containers = self._has_containers or type(obj) in CONTAINERS
 
     def finder(self, ids: Iterable[str]) -> tuple[Resolve, Callable[[str], bool]]:
         """Return what finds an object among those of these ids, which are loaded now."""
         ids = list(ids)
         found: Mapping[str, object] = self._directory.lookup_many(ids) if ids else {}
+        self.learn(found)
 
         def resolve(key: str, class_name: str) -> object:
             if key not in found:
@@ -151,6 +168,11 @@ class ScopeObjects:
     def finder(self, ids: Iterable[str]) -> tuple[Resolve, Callable[[str], bool]]:
         """Return what finds live objects; they load when they are touched."""
         return self._resolve, self._live.exists
+
+    def among(self, ids: Iterable[str]) -> dict[str, object]:
+        """Return the live objects of ids."""
+        found = {key: self._live.peek(key) for key in ids}
+        return {key: obj for key, obj in found.items() if obj is not None}
 
     def _resolve(self, key: str, class_name: str) -> object:
         if not self._live.exists(key):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kiokupy.entry import Record
 from kiokupy.sessions import ids
+from kiokupy.sessions.content import DirectoryObjects
 from kiokupy.sessions.facts import Facts
 from kiokupy.sessions.ids import key_of
 from kiokupy.sessions.merging import Data, Merge
@@ -33,6 +34,8 @@ class Held:
     replaces: bool = False
     #: Whether it is to be stored although it is empty.
     wanted: bool = False
+    #: The objects that it refers to, as it met them outside of a scope.
+    objects: DirectoryObjects | None = None
     #: Whether it got its id since it was opened.
     rotated: bool = False
 
@@ -41,6 +44,10 @@ class Held:
         """Return what is known of a new session."""
         id = ids.new_id()
         return cls(id, _key(id), Facts(now, now, now), None, {}, rotated=True)
+
+    def copy(self) -> Held:
+        """Return the same, which does not change with this one; the data are shared."""
+        return replace(self, changes=dict(self.changes), merges=dict(self.merges))
 
     def fact(self, name: str) -> Any:
         """Return one of the facts as it will be."""

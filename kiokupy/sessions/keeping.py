@@ -46,14 +46,13 @@ class Keeper:
         self.events = Events(listeners, self.policy.clock)
         self._codec = SessionCodec(directory.typemap)
         self._rules = Rules(self.policy, self._codec, self.events, check_merges(merges))
-        self._objects = DirectoryObjects(directory)
 
     def flush(self, session: Session) -> None:
         """Save a session: what changed in it since it was read, merged by key with what others saved meanwhile.
 
         Of a key that both changed, this session's value stays, unless there is a merge function for it. If nothing
         changed, the session's use is noted, at most once in the policy's ``resolution``, and otherwise nothing is
-        written. A session in a scope is saved when that is committed, and this does nothing.
+        written. A session in a scope is saved when that is committed, and this does nothing until then.
 
         :raises SessionGone: the session was destroyed, moved to another id or has expired.
         :raises NotStorable: the type map refuses something in it; nothing is saved.
@@ -62,7 +61,7 @@ class Keeper:
         """
         if session.destroyed:
             raise SessionGone
-        if session.joint is None:
+        if not session.is_joined:
             content = self._checked(session)
             if self._is_due(session.held, content):
                 self._settle(session, self.transact(lambda unit: self._attempt(unit, session, content)))
@@ -74,10 +73,12 @@ class Keeper:
             return key is not None and self.ending(lambda roster: roster.remove(key, "destroyed")) > 0
         session, held = session_or_id, session_or_id.held
         session.destroyed = True
-        if session.joint is None:
-            return self.ending(lambda roster: roster.remove(held.key, "destroyed")) > 0
-        session.joint.ended.append(held)
-        return held.record is not None
+        if session.joint is not None and session.is_joined:
+            session.joint.ended.append(held)
+            return held.record is not None
+        done = self.ending(lambda roster: roster.remove(held.key, "destroyed")) > 0
+        session.settle()
+        return done
 
     def regenerate(self, session: Session) -> str:
         """Save a session under a new id and return that; the old id is dead in the same transaction.
@@ -102,6 +103,15 @@ class Keeper:
     def load(self, session: Session, record: Record) -> Data:
         """Return the data in a session's record; called by :class:`Session`."""
         return self._codec.load(record, self._objects_of(session))
+
+    def copy(self, session: Session) -> Callable[[], Data]:
+        """Return what makes a session's data as they are now; called by :class:`Session`.
+
+        :raises NotStorable: the type map refuses something in them.
+        """
+        held, objects = session.held, self._objects_of(session)
+        record = self._codec.dump(held.data or {}, objects).record(held.facts)
+        return lambda: self._codec.load(record, objects)
 
     def is_changed(self, session: Session) -> bool:
         """Tell whether a session differs from what is stored; called by :class:`Session`."""
@@ -171,7 +181,12 @@ class Keeper:
 
     def _objects_of(self, session: Session) -> Objects:
         joint = session.joint
-        return joint.objects if joint is not None and joint.is_usable else self._objects
+        return joint.objects if joint is not None and joint.is_usable else self._outside(session.held)
+
+    def _outside(self, held: Held) -> DirectoryObjects:
+        if held.objects is None:
+            held.objects = DirectoryObjects(self.directory)
+        return held.objects
 
     def _attempt(self, unit: Unit, session: Session, content: Content) -> Saved:
         objects = self._objects_of(session)
@@ -183,7 +198,10 @@ class Keeper:
         if saved is not None:
             session.held.settle(*saved[:-1])
             session.saved = True
+            if session.joint is not None and session.is_joined:  # for when the scope has ended
+                self._outside(session.held).learn(session.joint.objects.among(saved.record.refs))
             self.events.tell(saved.events)
+        session.settle()
 
     def _is_due(self, held: Held, content: Content) -> bool:
         if held.record is None or held.next_id is not None or held.is_changed or held.replaces:

@@ -11,12 +11,14 @@ from typing import Any
 from kiokupy.errors import ConflictError, SessionGone
 from kiokupy.scope import Scope
 from kiokupy.sessions import settings as setting
+from kiokupy.sessions.events import Event
 from kiokupy.sessions.facts import Device
 from kiokupy.sessions.joint import Joint
 from kiokupy.sessions.keeping import Keeper
 from kiokupy.sessions.policy import SessionPolicy
 from kiokupy.sessions.roster import Roster, SessionInfo, Stats
 from kiokupy.sessions.session import Session
+from kiokupy.sessions.shelf import Shelf
 from kiokupy.sessions.sweeping import BATCH, Sweeper, sweep_some
 from kiokupy.typemap import Allowed
 
@@ -84,7 +86,9 @@ class SessionManager(Keeper):
         :param lazy: decide that when the session is first touched; until then the store is not asked.
         :param device: where it is used now; noted when the session is saved.
         :param scope: read and save it in the transaction of this scope, whose commit saves it. Or what opens one when
-            it is needed, as ``directory.new_scope``: :meth:`conclude` commits that, and :meth:`abandon` drops it.
+            it is needed, as ``directory.new_scope``: :meth:`conclude` commits that, and :meth:`abandon` drops it. What
+            is done to the session follows the transaction, also back to a savepoint; after a rollback the session's
+            own objects are other ones. When the scope has ended, each save is a transaction of its own again.
         :param kind: the session's class, for web adapters that have one of their own.
         """
         session = kind(self, id, device=device, joint=None if scope is None else Joint(scope))
@@ -105,8 +109,10 @@ class SessionManager(Keeper):
         """
         joint = session.joint
         if joint is not None and joint.is_owner:
-            if joint.is_open or (session.accessed and self.is_worth_saving(session)):
-                self._commit(session, joint.scope)
+            if session.accessed and session.is_joined:
+                self._commit(session, joint)
+            else:
+                joint.end(commit=False)
         elif session.accessed and self.is_worth_saving(session):
             self.flush(session)
         if session.saved and not session.destroyed and not session.held.was_moved:
@@ -115,8 +121,8 @@ class SessionManager(Keeper):
 
     def abandon(self, session: Session) -> CookieAction:
         """End a request that failed: nothing is saved, and the cookie follows what was done to the store already."""
-        if session.joint is not None and session.joint.is_owner and session.joint.is_open:
-            session.joint.scope.close()
+        if session.joint is not None and session.joint.is_owner:
+            session.joint.end(commit=False)
         return self._cookie(session)
 
     def sessions(self, principal: str | None = None) -> Generator[SessionInfo, None, None]:
@@ -135,11 +141,11 @@ class SessionManager(Keeper):
         :param keep: a session that is spared: that of who asks for it.
         """
         kept = None if keep is None else keep.held.key
-        return self.ending(lambda roster: roster.end(principal, keep=kept))
+        return self._revoke(principal, lambda roster: roster.end(principal, keep=kept))
 
     def end(self, principal: str, handle: str) -> bool:
         """End one of a principal's sessions, by the handle that :meth:`sessions` gave; tell whether it was there."""
-        return self.ending(lambda roster: roster.end(principal, handle=handle)) > 0
+        return self._revoke(principal, lambda roster: roster.end(principal, handle=handle)) > 0
 
     def sweep(self, limit: int | None = None) -> int:
         """Take expired sessions out of the store, in many transactions, and return how many.
@@ -167,31 +173,40 @@ class SessionManager(Keeper):
 
         :param every: seconds between two sweeps, give or take a fifth.
         """
+        sweeper = Sweeper(self.sweep, every)
         self._stop_sweeper()
-        self._sweeper = Sweeper(self.sweep, every)
-        self._sweeper.start()
+        self._sweeper = sweeper
+        sweeper.start()
 
     def stats(self) -> Stats:
         """Count the sessions; each is looked at."""
         with self.directory.new_unit() as unit:
-            alive = sum(1 for _ in Roster(unit, self.events, self.policy.clock()).sessions(None))
-            total = len(unit.root["sessions"])
-        return Stats(alive, total - alive, {str(kind): count for kind, count in self.events.counts.items()})
+            roster = Roster(unit, self.events, self.policy.clock())
+            alive, expired = sum(1 for _ in roster.sessions(None)), roster.count_expired()
+        return Stats(alive, expired, {str(kind): count for kind, count in self.events.counts.items()})
 
     def close(self) -> None:
         """Stop sweeping, and close the directory."""
         self._stop_sweeper()
         self.directory.close()
 
-    def _commit(self, session: Session, scope: Scope) -> None:
+    def _commit(self, session: Session, joint: Joint) -> None:
+        """Commit the scope that was opened for a session, or is opened now since there is something to save."""
         was_stored = not session.is_new
+        if self.is_worth_saving(session):
+            joint.scope  # noqa: B018  # a new session takes part as well
         try:
-            with scope:
-                pass
+            joint.end(commit=True)
         except ConflictError as error:
             if was_stored and session.is_new:  # it is as the store has it now
                 raise SessionGone from error
             raise
+
+    def _revoke(self, principal: str, work: Callable[[Roster], list[Event]]) -> int:
+        ended = self.ending(work)
+        if not ended:  # of a principal without sessions nothing else would take the claim back
+            self.transact(lambda unit: Shelf(unit.root).release(principal))
+        return ended
 
     def _cookie(self, session: Session) -> CookieAction:
         if not session.accessed:

@@ -45,8 +45,8 @@ class SessionMapping(MutableMapping[str, Any]):
 
     def append(self, key: str, *values: object) -> None:
         """Append to a list; what other requests append meanwhile is kept as well."""
-        self[key] = [*self.get(key, []), *values]
         known = self.held.merges.get(key)
+        self[key] = [*self.get(key, []), *values]
         self.held.merges[key] = Tail(len(values) + (known.count if isinstance(known, Tail) else 0))
 
     def flash(self, message: object, queue: str = "", allow_duplicate: bool = True) -> None:
@@ -61,8 +61,8 @@ class SessionMapping(MutableMapping[str, Any]):
         key = FLASH + queue
         if key not in self:
             return []
-        self.held.merges[key] = appended
         messages: list[Any] = self.pop(key)
+        self.held.merges[key] = appended
         return messages
 
     def peek_flash(self, queue: str = "") -> list[Any]:
@@ -96,9 +96,11 @@ class SessionMapping(MutableMapping[str, Any]):
         if not isinstance(key, str):
             raise NotStorable("session", name_of(type(key)), reason=f"the key {key!r} is not a string")
         self._values()[key] = value
+        self.held.merges.pop(key, None)  # what increment() and the like did to it before is overruled
 
     def __delitem__(self, key: str) -> None:
         del self._values()[key]
+        self.held.merges.pop(key, None)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values())

@@ -35,13 +35,14 @@ def appended(base: Any, mine: Any, theirs: Any) -> Any:
 
 @dataclass(frozen=True)
 class Tail:
-    """Merges a list that got ``count`` items at its end, whatever they are."""
+    """Merges a list that got ``count`` items at its end, whatever they are, or more if it has grown by more."""
 
     count: int
 
     def __call__(self, base: Any, mine: Any, theirs: Any) -> Any:
         """Return their list with my new items."""
-        return [*(theirs or ()), *mine[len(mine) - self.count :]]
+        new = max(self.count, len(mine) - len(base or ()))
+        return [*(theirs or ()), *mine[max(0, len(mine) - new) :]]
 
 
 def first(base: Any, mine: Any, theirs: Any) -> Any:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kiokupy.database import Unit
-from kiokupy.errors import NotLoadable
 from kiokupy.sessions.events import Event, EventKind, Events
 from kiokupy.sessions.facts import Device, Facts
 from kiokupy.sessions.ids import handle_of
@@ -67,11 +66,15 @@ class Roster:
         """Yield the sessions of a principal, or all, in no order."""
         keys = self._shelf.sessions.keys() if principal is None else self._shelf.of_principal(principal)
         for number, key in enumerate(keys, start=1):
-            facts = self._facts(key)
+            facts = self._shelf.readable(key, self._now)
             if facts is not None:
                 yield _info(key, facts)
             if number % _BETWEEN_COLLECTIONS == 0:
                 self._unit.connection.cacheGC()
+
+    def count_expired(self) -> int:
+        """Return how many sessions have expired and are still there."""
+        return sum(1 for facts in self._shelf.all_facts() if facts.expires <= self._now and facts.successor is None)
 
     def end(self, principal: str, *, handle: str | None = None, keep: bytes | None = None) -> list[Event]:
         """End sessions of a principal, all but one or the one of a handle, and tell which.
@@ -79,6 +82,8 @@ class Roster:
         Who logs in as that principal meanwhile comes after it, or is ended as well.
         """
         self._shelf.claim(principal)
+        found = None if keep is None else self._shelf.alive(keep, self._now)  # it may have moved, with an overlap
+        keep = keep if found is None else found[0]
         ended = []
         for key in self._shelf.of_principal(principal):
             if key != keep and handle in (None, handle_of(key)):
@@ -93,13 +98,6 @@ class Roster:
         if facts.successor is not None:
             return self.remove(facts.successor, why) if facts.expires > self._now else []
         return [self._events.event(EventKind.DESTROYED, key, facts.principal, why)]
-
-    def _facts(self, key: bytes) -> Facts | None:
-        try:
-            found = self._shelf.alive(key, self._now)
-        except NotLoadable:  # fsck() tells of it
-            return None
-        return None if found is None or found[0] != key else found[2]
 
 
 def _info(key: bytes, facts: Facts) -> SessionInfo:

@@ -157,8 +157,9 @@ class Attempt:
         limit = self._rules.policy.parallel
         if limit is None:
             return
-        found = (self._shelf.alive(other, self._now) for other in self._shelf.of_principal(principal) if other != key)
-        others = sorted((one[2].used, one[0], one[2]) for one in found if one is not None)
+        keys = [other for other in self._shelf.of_principal(principal) if other != key]
+        found = [(other, self._shelf.readable(other, self._now)) for other in keys]
+        others = sorted((facts.used, other, facts) for other, facts in found if facts is not None)
         if len(others) >= limit and self._rules.policy.refuses:
             raise TooManySessions(principal, limit)
         for _, other, facts in others[: max(0, len(others) - limit + 1)]:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import replace
 from functools import partial
-from types import EllipsisType
 from typing import Protocol
 
 from kiokupy.database import Unit
 from kiokupy.entry import Record
 from kiokupy.errors import SettingsError
-from kiokupy.rules import name_of
 from kiokupy.scope import Scope
-from kiokupy.sessions.facts import Device, Facts
+from kiokupy.sessions.facts import Device
 from kiokupy.sessions.held import Held
 from kiokupy.sessions.joint import Joint
-from kiokupy.sessions.mapping import SessionMapping
 from kiokupy.sessions.merging import Data
-from kiokupy.sessions.policy import SessionPolicy, check_limit
-from kiokupy.sessions.roster import moment
+from kiokupy.sessions.policy import SessionPolicy
+from kiokupy.sessions.terms import SessionTerms
 
 
 class Verbs(Protocol):
@@ -37,6 +33,9 @@ class Verbs(Protocol):
     def is_changed(self, session: Session) -> bool:
         """Tell whether a session differs from what is stored."""
 
+    def copy(self, session: Session) -> Callable[[], Data]:
+        """Return what makes a session's data as they are now."""
+
     def write(self, session: Session, unit: Unit, ended: list[Held]) -> Callable[[], None]:
         """Write a session in the transaction of the scope that it is in."""
 
@@ -50,13 +49,12 @@ class Verbs(Protocol):
         """Move a session to a new id."""
 
 
-class Session(SessionMapping):
+class Session(SessionTerms):
     """A visitor's data: strings to any objects that the type map knows.
 
     Changes, also those deep inside values, are saved by :meth:`flush`, which a web adapter calls at the end of a
     request. A lazy session asks the store when it is first touched, and not at all if it never is. An object that has
-    an id in the directory is referred to; what is changed in it belongs to the directory, and is not saved with the
-    session unless the session is in a scope.
+    an id in the directory is referred to; what is changed in it is saved with the session only if that is in a scope.
     """
 
     def __init__(
@@ -82,8 +80,15 @@ class Session(SessionMapping):
         #: Whether it was saved since it was opened.
         self.saved = False
         self._held = held
+        # What is committed: the id that the session is stored under, and whether it was ended.
+        self._kept: tuple[str | None, bool] = client_id, False
         if joint is not None:
-            joint.bind(partial(manager.write, self), self.reset)
+            joint.bind(partial(manager.write, self), self.reset, self._mark)
+
+    @property
+    def policy(self) -> SessionPolicy:
+        """The manager's policy."""
+        return self._manager.policy
 
     @property
     def held(self) -> Held:
@@ -92,6 +97,11 @@ class Session(SessionMapping):
         self.open()
         assert self._held is not None
         return self._held
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether it is saved with a scope; when that has ended, each save is a transaction of its own again."""
+        return self.joint is not None and self.joint.is_usable
 
     @property
     def id(self) -> str:
@@ -120,75 +130,6 @@ class Session(SessionMapping):
         self.accessed = True
         return self.joint.scope
 
-    @property
-    def created(self) -> datetime:
-        """When the session was created."""
-        return moment(self.held.facts.created)
-
-    @property
-    def used(self) -> datetime:
-        """When the session was used last, before now, to the policy's ``resolution``."""
-        return moment(self.held.facts.used)
-
-    @property
-    def expires(self) -> datetime:
-        """When the session ends unless it is used before."""
-        return moment(self._expected().expires)
-
-    @property
-    def device(self) -> Device:
-        """Where the session was used last."""
-        return self.held.facts.device
-
-    @property
-    def max_age(self) -> int | None:
-        """For how many seconds the browser is to keep the cookie; ``None``: until it ends."""
-        return self._manager.policy.max_age(self._expected())
-
-    @property
-    def principal(self) -> str | None:
-        """Who the session belongs to; to set it is to :meth:`identify`."""
-        principal: str | None = self.held.fact("principal")
-        return principal
-
-    @principal.setter
-    def principal(self, principal: str | None) -> None:
-        self.identify(principal)
-
-    def identify(self, principal: str | None, *, authenticated: bool = True) -> None:
-        """Note who the session belongs to, where a framework has a login of its own; else call :meth:`login`.
-
-        A stored session gets a new id when it is saved, unless it got one since it was opened.
-
-        :param authenticated: whether the principal has just proved who it is; not if a cookie said so.
-        :raises SettingsError: a principal is no string.
-        """
-        if not isinstance(principal, str | None):
-            fix = "Give its id as a string: session.login(str(user.id))"
-            raise SettingsError(
-                f"a principal is a string, not a {name_of(type(principal))}", target="principal", fix=fix
-            )
-        self.held.changes["principal"] = principal
-        proved = authenticated and principal is not None
-        self.held.changes["authenticated"] = self._manager.policy.clock() if proved else None
-
-    @property
-    def authenticated(self) -> datetime | None:
-        """When the principal logged in, or proved again who it is."""
-        authenticated = self.held.fact("authenticated")
-        return None if authenticated is None else moment(authenticated)
-
-    def is_fresh(self, within: float | None = None) -> bool:
-        """Tell whether the principal was authenticated lately: ask before what is sensitive, and for a login if not.
-
-        :param within: seconds; by default the policy's ``fresh``.
-        """
-        authenticated = self.held.fact("authenticated")
-        policy = self._manager.policy
-        return authenticated is not None and policy.clock() - authenticated < (
-            policy.fresh if within is None else within
-        )
-
     def login(self, principal: str, *, remember: bool = False) -> str:
         """Note that a principal has proved who it is, and save; return the new id.
 
@@ -201,42 +142,25 @@ class Session(SessionMapping):
         :raises TooManySessions: the principal has as many as the policy allows.
         :raises SessionGone: the session was ended meanwhile.
         """
-        before = self.principal
-        self.principal = principal
-        if before not in (None, principal):
-            self.clear()
-            self.held.replaces = True
-        self.held.changes["lasting"] = remember
-        self._manager.regenerate(self)
-        if self.is_new:
-            self.flush()
+        known = self.held.copy()
+        try:
+            before = self.principal
+            self.principal = principal
+            if before not in (None, principal):
+                self._held = replace(self.held, data={}, replaces=True)
+            self.held.changes["lasting"] = remember
+            self._manager.regenerate(self)
+            if self.is_new:
+                self.flush()
+        except BaseException:
+            self._held = known  # whoever goes on with it is not logged in
+            raise
         return self.id
-
-    def set_lifetime(
-        self,
-        *,
-        idle: float | EllipsisType | None = ...,
-        absolute: float | EllipsisType | None = ...,
-        lasting: bool | EllipsisType = ...,
-    ) -> None:
-        """Give the session limits of its own; what is left out stays.
-
-        :param idle: seconds without use after which it ends; ``None``: no limit.
-        :param absolute: seconds after which it ends in any case; ``None``: no limit.
-        :param lasting: whether its cookie outlives the browser.
-        :raises SettingsError: a limit is not above 0.
-        """
-        for name, limit in (("idle", idle), ("absolute", absolute)):
-            if not isinstance(limit, EllipsisType):
-                check_limit(name, limit)
-                self.held.changes[name] = math.inf if limit is None else float(limit)
-        if not isinstance(lasting, EllipsisType):
-            self.held.changes["lasting"] = bool(lasting)
 
     def open(self) -> None:
         """Ask the store for a lazy session."""
         if self._held is None:
-            self._held = self._manager.begin(self, self.client_id)
+            self._held = self._manager.begin(self, self._kept[0])
 
     def flush(self) -> None:
         """Save what changed; see :meth:`SessionManager.flush`."""
@@ -262,22 +186,31 @@ class Session(SessionMapping):
         held.data = None if held.record is not None else {}
         held.merges.clear()
 
+    def settle(self) -> None:
+        """Know that the session is committed as it is."""
+        self._kept = None if self.held.record is None else self.held.id, self.destroyed
+
     def reset(self) -> None:
         """Drop all changes: the session is again as the store has it."""
-        self._held, self.destroyed = None, False
+        self._held, self.destroyed = None, self._kept[1]
+
+    def _mark(self) -> Callable[[], None]:
+        """Return what lets the session be again as it is now; objects of its own are other ones then."""
+        known, destroyed = self._held and self._held.copy(), self.destroyed
+        data = None if known is None or known.data is None else self._manager.copy(self)
+
+        def recall() -> None:
+            self._held, self.destroyed = known and known.copy(), destroyed
+            if self._held is not None and data is not None:
+                self._held.data = data()
+
+        return recall
 
     def __repr__(self) -> str:  # neither id nor data: a repr ends up in logs
         if self._held is None:
             return "<Session, not opened yet>"
         state = "destroyed" if self.destroyed else "new" if self._held.record is None else "stored"
         return f"<Session, {state}>"
-
-    def _expected(self) -> Facts:
-        """Return the facts as the next save leaves them."""
-        held = self.held
-        if held.record is not None and not held.is_changed:
-            return held.facts
-        return held.expected._replace(expires=self._manager.policy.expiry(held.expected))
 
     def load(self, record: Record) -> Data:
         """Return the data in the session's record."""

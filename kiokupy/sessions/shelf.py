@@ -4,16 +4,21 @@
 ``expiry``      slices of time, and in each the keys of sessions to be looked at when it is over; a set of both in one,
                 so that what is created at one time is spread over many leaves
 ``principals``  the hash of a principal followed by a key, for each of its sessions; and the hash alone with a random
-                value, which a transaction changes that must not overlap with another one about the same principal
+                value, which a transaction changes that must not overlap with another one about the same principal;
+                it is there exactly as long as there are sessions, or two that overlap might both find it absent
 
 A session in use has its end put off time and again. ``expiry`` is not changed then: it says when to look at a session,
 and what looks at one that lives on files it under its new end. So a request that saves a session writes one record.
+
+Whoever takes a session out empties its entry: so it conflicts with whoever is just saving that, and what was in the
+session is gone from a store that keeps no history.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import pickle
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,9 +27,10 @@ from typing import Any
 from BTrees.OOBTree import OOBTree, OOTreeSet
 from persistent.mapping import PersistentMapping
 
+from kiokupy import entry as stored
 from kiokupy.entry import Entry, EntryTree, Record
 from kiokupy.errors import NotLoadable
-from kiokupy.sessions.facts import Facts, facts_of
+from kiokupy.sessions.facts import CLASS_NAME, Facts, facts_of
 
 #: Seconds in a slice of time.
 SLICE = 60
@@ -32,6 +38,7 @@ SLICE = 60
 _SLICE_BYTES = 8
 _LONGEST_WAY = 10
 _FIRST, _LAST = bytes(32), b"\xff" * 32
+_EMPTY = Record(CLASS_NAME, None, pickle.dumps({}, stored.PROTOCOL), (), stored.NEW)
 
 
 class Shelf:
@@ -80,6 +87,13 @@ class Shelf:
             key = facts.successor
         return None
 
+    def readable(self, key: bytes, now: float) -> Facts | None:
+        """Return the facts of a session that stands under this very key, has not expired and is not damaged."""
+        with suppress(NotLoadable):  # fsck() tells of it
+            found = self.alive(key, now)
+            return None if found is None or found[0] != key else found[2]
+        return None
+
     def add(self, key: bytes, entry: Entry, facts: Facts) -> bool:
         """Put an entry in under a key, with what it says of its session; ``False``: another one has that key."""
         if not self.sessions.insert(key, entry):
@@ -89,10 +103,17 @@ class Shelf:
 
     def file(self, key: bytes, facts: Facts) -> None:
         """Let the session of a key be found by its end and by its principal."""
+        self.mark(key, facts)
+        if facts.principal is not None:
+            prefix = _hash(facts.principal)
+            self._principals[prefix + key] = None
+            if prefix not in self._principals:
+                self.claim(facts.principal)
+
+    def mark(self, key: bytes, facts: Facts) -> None:
+        """Let the session of a key be found by its end."""
         if facts.expires < math.inf:
             self._expiry.insert(_slice(facts.expires) + key)
-        if facts.principal is not None:
-            self._principals[_hash(facts.principal) + key] = None
 
     def write(self, key: bytes, entry: Entry, record: Record, before: Facts, after: Facts) -> None:
         """Let an entry have another record."""
@@ -101,13 +122,13 @@ class Shelf:
             self._leave(key, before.principal)
             self.file(key, after)
         elif _slice(after.expires) < _slice(before.expires):
-            self.file(key, after)
+            self.mark(key, after)
 
     def remove(self, key: bytes, facts: Facts) -> Entry:
-        """Take an entry out and return it; where it stands in ``expiry`` is found empty when that slice is over."""
+        """Take an entry out, emptied, and return it; its mark in ``expiry`` goes when that slice is over."""
         self._leave(key, facts.principal)
         entry: Entry = self.sessions.pop(key)
-        entry._p_changed = True  # whoever saves it at the same time meets a conflict, and finds it gone
+        entry.record = _EMPTY
         return entry
 
     def discard(self, key: bytes) -> Facts | None:
@@ -115,9 +136,11 @@ class Shelf:
         entry = self.find(key)
         if entry is None:
             return None
-        facts = Facts(0.0, 0.0, 0.0)
-        with suppress(NotLoadable):
+        try:
             facts = facts_of(entry.record)
+        except NotLoadable:
+            facts = Facts(0.0, 0.0, 0.0)
+            self._leave_everybody(key)
         self.remove(key, facts)
         return facts
 
@@ -133,6 +156,10 @@ class Shelf:
     def claim(self, principal: str) -> None:
         """Let this transaction conflict with all others that claim the same principal at the same time."""
         self._principals[_hash(principal)] = secrets.token_bytes(8)
+
+    def release(self, principal: str) -> None:
+        """Take back the claim on a principal that has no sessions."""
+        self._release(_hash(principal))
 
     def of_principal(self, principal: str) -> Iterator[bytes]:
         """Yield the keys of a principal's sessions, expired ones too."""
@@ -156,6 +183,12 @@ class Shelf:
         """Return what an entry says of its session; raises as :func:`~kiokupy.sessions.facts.facts_of`."""
         return facts_of(entry.record)
 
+    def all_facts(self) -> Iterator[Facts]:
+        """Yield what all entries say that can be read."""
+        for entry in self.sessions.values():
+            with suppress(NotLoadable):
+                yield facts_of(entry.record)
+
     def unmark(self, mark: bytes) -> None:
         """Take a mark out of ``expiry``."""
         if mark in self._expiry:
@@ -169,11 +202,17 @@ class Shelf:
             with suppress(NotLoadable):
                 self.file(key, facts_of(entry.record))
 
+    def _leave_everybody(self, key: bytes) -> None:
+        for found in [found for found in self._principals if found.endswith(key)]:
+            del self._principals[found]
+            self._release(found[: -len(key)])
+
     def _leave(self, key: bytes, principal: str | None) -> None:
-        if principal is None:
-            return
-        prefix = _hash(principal)
-        self._principals.pop(prefix + key, None)
+        if principal is not None:
+            self._principals.pop(_hash(principal) + key, None)
+            self.release(principal)
+
+    def _release(self, prefix: bytes) -> None:
         if not any(True for _ in self._principals.keys(prefix + _FIRST, prefix + _LAST)):
             self._principals.pop(prefix, None)
 

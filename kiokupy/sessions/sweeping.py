@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import random
 import threading
 import weakref
@@ -54,10 +55,9 @@ def sweep_some(unit: Unit, *, events: Events, now: float, after: bytes, most: in
         if facts is not None and facts.expires > now:
             if shelf.is_filed(mark, facts):
                 continue
-            shelf.file(key, facts)
+            shelf.mark(key, facts)
         elif facts is not None:
-            # Whoever still saves it has seen another time: let one of the two find out.
-            unit.connection.readCurrent(shelf.remove(key, facts))
+            shelf.remove(key, facts)
             if facts.successor is None:
                 gone.append(events.event(EventKind.EXPIRED, key, facts.principal))
         shelf.unmark(mark)
@@ -84,7 +84,7 @@ class Sweeper:
     def __init__(self, sweep: Callable[[], object], every: float) -> None:
         if not 0 < every <= threading.TIMEOUT_MAX / 2:
             raise SettingsError(f"every is a number of seconds above 0, not {every!r}", target="every")
-        self._sweep, self._every = sweep, every
+        self._sweep, self._every, self._process = sweep, every, os.getpid()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -97,7 +97,7 @@ class Sweeper:
         """Begin; nothing happens if it runs already."""
         if self.is_running:
             return
-        self._stop = threading.Event()  # a fork may have copied the old one while it was locked
+        self._stop, self._process = threading.Event(), os.getpid()
         self._thread = threading.Thread(target=self._run, args=(self._stop,), name="kiokupy-sweeper", daemon=True)
         self._thread.start()
         # A daemon would be cut off in the middle of a commit at the end of the process.
@@ -105,6 +105,8 @@ class Sweeper:
 
     def stop(self) -> None:
         """End after the sweep that is under way; stopping twice is fine."""
+        if os.getpid() != self._process:  # a fork copies no thread, and may copy a lock that it held for ever
+            return
         self._stop.set()
         if self._thread is not None and self._thread is not threading.current_thread() and self.is_running:
             self._thread.join(_PATIENCE)

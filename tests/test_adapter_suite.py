@@ -17,7 +17,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from kiokupy.testing import AdapterCapability, AdapterSuite, Site
-from kiokupy.web import asgi, wsgi
+from kiokupy.web import asgi, beaker, wsgi
 from kiokupy.web.flask import KiokuSessions
 from kiokupy.web.pyramid import session_factory
 
@@ -58,6 +58,23 @@ class TestWSGI(AdapterSuite):
 class TestWSGIJoined(TestWSGI):
     capabilities = all_but("merging")
     join = True
+
+
+class TestBeaker(AdapterSuite):
+    capabilities = tuple(AdapterCapability)
+
+    @pytest.fixture
+    def url(self, site, manager, cookie):
+        def app(environ, start_response):
+            answer = site.answer(environ["beaker.session"], environ["PATH_INFO"], environ["QUERY_STRING"])
+            start_response(answer.status_line, answer.headers)
+            return [] if environ["REQUEST_METHOD"] == "HEAD" else answer.stream or [answer.body]
+
+        middleware = beaker.SessionMiddleware(app, {"session.auto": True})
+        middleware.manager.close()  # made of the settings, which say nothing of listeners
+        middleware.manager = manager
+        with serving.served(wsgi.SessionMiddleware(middleware._answer, manager, cookie, key="kiokupy.session")) as url:
+            yield url
 
 
 class TestASGI(AdapterSuite):

@@ -51,4 +51,4 @@ def test_a_capability_that_there_is_not_is_refused():
     script = "from kiokupy.testing import AdapterSuite\nclass Bad(AdapterSuite):\n    capabilities = ['quick']"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
-    assert "there is no capability 'quick'. There are: lazy, streaming" in done.stderr
+    assert "there is no capability 'quick'. There are: lazy, merging, partitioned, streaming" in done.stderr

@@ -32,7 +32,7 @@ def configure(target, database, **more):
             "django.contrib.sessions",
         ],
         MIDDLEWARE=[
-            "kiokupy.web.django_middleware.SessionMiddleware",
+            "kiokupy.web.django.middleware.SessionMiddleware",
             "django.middleware.common.CommonMiddleware",
             "django.middleware.csrf.CsrfViewMiddleware",
             "django.contrib.auth.middleware.AuthenticationMiddleware",

@@ -29,7 +29,7 @@ from django.http import HttpResponse, StreamingHttpResponse  # noqa: E402
 from django.test import override_settings  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
-from kiokupy.web import django_settings  # noqa: E402
+from kiokupy.web.django import settings as django_settings  # noqa: E402
 
 
 def all_but(*names):
@@ -218,7 +218,7 @@ class TestDjango(AdapterSuite):
         django_settings.close()
         with override_settings(
             ROOT_URLCONF=__name__,
-            MIDDLEWARE=["kiokupy.web.django_middleware.SessionMiddleware"],
+            MIDDLEWARE=["kiokupy.web.django.middleware.SessionMiddleware"],
             SESSION_KIOKUPY={"target": "Hash", "join": self.join},
             SESSION_COOKIE_NAME=cookie.name,
             SESSION_COOKIE_PATH=cookie.path,

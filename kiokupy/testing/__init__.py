@@ -1,4 +1,4 @@
-"""The suites that show a backend fit to keep graphs, and a web adapter fit to keep sessions; our own run them too.
+"""The suites that show a backend fit to keep graphs, and a web adapter fit to keep sessions; kiokupy's own run them.
 
 A backend's author subclasses :class:`BackendSuite` in a test module, says what the backend can do, and where a test may
 make a store::

@@ -148,6 +148,15 @@ class TestPoisonedIds:
         assert manager.conclude(manager.open(id, lazy=True)) is CookieAction.KEEP
         assert last_write(manager) == before
 
+    @pytest.mark.parametrize("id", [id for id in POISONED if id not in (None, "")], ids=lambda value: ascii(value)[:20])
+    def test_what_is_no_id_is_told_from_an_unknown_one_before_the_store_is_asked(self, new_manager, id):
+        said = []
+        manager = new_manager(listeners=[lambda event: said.append(event.detail)])
+        manager.close()
+        manager.retrieve(id)
+
+        assert said == ["it cannot be an id"]
+
     @pytest.mark.parametrize("form", [bytes.hex, lambda key: base64.urlsafe_b64encode(key).decode().rstrip("="), repr])
     def test_what_stands_in_the_store_is_no_id(self, manager, form):
         session = manager.create()

@@ -21,7 +21,7 @@ from kiokupy.web import asgi, beaker, wsgi
 from kiokupy.web.flask import KiokuSessions
 from kiokupy.web.pyramid import session_factory
 
-django_site.configure({"target": "Hash"}, ":memory:")
+django_site.configure_once()
 
 from django.contrib.auth import SESSION_KEY  # noqa: E402
 from django.core.handlers.wsgi import WSGIHandler  # noqa: E402

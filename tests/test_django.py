@@ -17,7 +17,7 @@ from conftest import new_place
 import kiokupy
 from kiokupy.errors import KiokuError, NotStorable, SettingsError
 
-django_site.configure({"target": "Hash"}, ":memory:")
+django_site.configure_once()
 
 from django.contrib.sessions.backends.base import CreateError, UpdateError  # noqa: E402
 from django.contrib.sessions.exceptions import SessionInterrupted  # noqa: E402

@@ -396,6 +396,18 @@ class TestMergesOfWhatWasDoneTwice:
 
         assert self.meet(hash_shop, mine, lambda session: session.append("log", "d"))["log"] == ["a", "d", "b", "c"]
 
+    def test_what_was_saved_is_not_appended_again(self, hash_shop):
+        def mine(session):
+            for entry in "bc":
+                session.append("log", entry)
+                session.increment("count")
+                session.flush()
+            session.append("log", "d")
+            session.increment("count")
+
+        found = self.meet(hash_shop, mine, lambda session: session.append("log", "e"))
+        assert found == {"count": 13, "log": ["a", "b", "c", "e", "d"]}
+
     def test_a_list_that_became_shorter_keeps_what_was_appended(self, hash_shop):
         def mine(session):
             session["log"].clear()
@@ -476,6 +488,27 @@ class TestSweeps:
             assert len(shelf_of(directory)[0]) == len(alive) + len(made)
             check_indexes(directory)
             check_nothing_is_left(directory, START + 100 * IDLE)
+
+    def test_a_session_whose_life_was_made_shorter_is_swept_at_its_end(self, hash_shop):
+        session = hash_shop.manager.create()
+        session.set_lifetime(idle=120)
+        session.flush()
+        hash_shop.clock.now += 120
+
+        assert hash_shop.manager.sweep() == 1
+
+    def test_a_session_without_an_end_is_never_swept_until_it_has_one(self, hash_shop):
+        session = hash_shop.manager.create()
+        session.set_lifetime(idle=None, absolute=None)
+        session.flush()
+        hash_shop.clock.now += 100 * IDLE
+        assert hash_shop.manager.sweep() == 0
+        session.set_lifetime(idle=IDLE)
+        session.flush()
+        hash_shop.clock.now += IDLE
+
+        assert hash_shop.manager.sweep() == 1
+        assert shelf_of(hash_shop.directory) == ({}, set(), set())
 
     def test_an_id_that_leads_to_another_for_a_while_is_no_session(self):
         with kiokupy.connect() as directory:

@@ -263,6 +263,23 @@ class TestLogin:
 
         assert session.id == new
 
+    def test_a_move_that_fails_leaves_the_session_and_its_cookie_where_they_were(self, hash_manager):
+        id = hash_manager.create().id
+        bad = hash_manager.open(id)
+        bad["function"] = print
+        with pytest.raises(NotStorable):
+            bad.regenerate()
+        gone = hash_manager.open(id)
+        gone.principal = "alice"
+        gone["person"] = person = Person("bob")
+        hash_manager.directory.delete(hash_manager.directory.store(person))
+        with pytest.raises(BrokenReference):
+            gone.flush()
+
+        assert (bad.id, gone.id) == (id, id)
+        assert hash_manager.abandon(bad) is hash_manager.abandon(gone) is CookieAction.KEEP
+        assert hash_manager.retrieve(id) is not None
+
     def test_a_logout_leaves_nothing(self, hash_manager):
         session = hash_manager.open()
         session.login("alice")

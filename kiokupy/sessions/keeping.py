@@ -61,10 +61,15 @@ class Keeper:
         """
         if session.destroyed:
             raise SessionGone
+        held = session.held
         if not session.is_joined:
-            content = self._checked(session)
-            if self._is_due(session.held, content):
-                self._settle(session, self.transact(lambda unit: self._attempt(unit, session, content)))
+            try:
+                content = self._checked(session)
+                if self._is_due(held, content):
+                    self._settle(session, self.transact(lambda unit: self._attempt(unit, session, content)))
+            except BaseException:
+                held.next_id = None  # nothing is stored under it: no cookie may have it
+                raise
 
     def destroy(self, session_or_id: Session | str) -> bool:
         """End a session and take it out of the store; tell whether it was there. Doing it twice is fine."""

@@ -127,6 +127,13 @@ class TestOnEveryBackend:
         assert manager.retrieve(session.id) is None
         assert manager.retrieve(other.id) is not None
 
+    def test_no_session_is_ended_by_a_handle_that_is_missing(self, manager):
+        manager.open().login("alice")
+
+        assert not manager.end("alice", None)
+        assert not manager.end("alice", "")
+        assert len(list(manager.sessions("alice"))) == 1
+
     def test_everybodys_sessions_are_ended(self, manager, monkeypatch):
         monkeypatch.setattr("kiokupy.sessions.manager.BATCH", 2)
         for name in ("alice", "bob", "alice"):

@@ -141,11 +141,11 @@ class SessionManager(Keeper):
         :param keep: a session that is spared: that of who asks for it.
         """
         kept = None if keep is None else keep.held.key
-        return self._revoke(principal, lambda roster: roster.end(principal, keep=kept))
+        return self._revoke(principal, lambda roster: roster.end_all(principal, keep=kept))
 
     def end(self, principal: str, handle: str) -> bool:
         """End one of a principal's sessions, by the handle that :meth:`sessions` gave; tell whether it was there."""
-        return self._revoke(principal, lambda roster: roster.end(principal, handle=handle)) > 0
+        return self._revoke(principal, lambda roster: roster.end(principal, handle)) > 0
 
     def destroy_everyone(self) -> int:
         """End all sessions, of everybody, in many transactions, and return how many there were."""

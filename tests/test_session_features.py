@@ -687,6 +687,9 @@ class TestMessages:
         found.login("alice")
         assert not found.check_csrf(token)
 
+    def test_a_csrf_token_that_is_no_text_is_wrong(self, hash_manager):
+        assert not hash_manager.create().check_csrf("\ud800")
+
     def test_a_new_csrf_token_can_be_asked_for(self, hash_manager):
         session = hash_manager.create()
         old = session.csrf_token()

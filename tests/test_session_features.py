@@ -215,6 +215,18 @@ class TestLogin:
 
         assert dict(hash_manager.retrieve(session.id)) == {"a": 1}
 
+    def test_another_principal_has_the_policys_limits_again(self, hash_manager, clock):
+        session = hash_manager.create()
+        session.login("alice")
+        session.set_lifetime(idle=None, absolute=None)
+        session.flush()
+        session.set_lifetime(idle=60)
+        session.login("bob")
+
+        assert session.expires.timestamp() == clock.now + 60
+        session.set_lifetime(idle=None)
+        assert session.expires.timestamp() == clock.now + 7200
+
     def test_a_login_starts_the_clocks_anew(self, hash_manager, clock):
         session = hash_manager.create()
         created = session.created

@@ -134,8 +134,8 @@ class Session(SessionTerms):
         """Note that a principal has proved who it is, and save; return the new id.
 
         The id changes in the same transaction, so that one that was planted before is worth nothing, and the clocks
-        begin anew. Where the session belonged to another principal, its data are dropped. To be called at each
-        authentication, also at one of a principal that is logged in already.
+        begin anew. Where the session belonged to another principal, its data and its own limits are dropped. To be
+        called at each authentication, also at one of a principal that is logged in already.
 
         :param remember: let the session outlive the browser, with the policy's ``remember_idle`` and
             ``remember_absolute``.
@@ -147,7 +147,8 @@ class Session(SessionTerms):
             before = self.principal
             self.principal = principal
             if before not in (None, principal):
-                self._held = replace(self.held, data={}, replaces=True)
+                changes = {"idle": None, "absolute": None} | self.held.changes
+                self._held = replace(self.held, data={}, replaces=True, changes=changes)
             self.held.changes["lasting"] = remember
             self._manager.regenerate(self)
             if self.is_new:

@@ -166,6 +166,16 @@ class TestOneTransaction:
         assert (session.id, session.principal) == (new, "ann")
         check_indexes(manager.directory)
 
+    def test_another_principals_data_do_not_come_back_before_a_login_is_committed(self, manager, id):
+        session = manager.open(manager.retrieve(id).login("ann"), scope=manager.directory.new_scope)
+        session.login("bob")
+        session["mine"] = 1
+        session.revert()
+
+        assert dict(session) == {}
+        manager.conclude(session)
+        assert (session.principal, data(manager, session.id)) == ("bob", {})
+
     def test_a_login_that_is_dropped_leaves_the_session_where_it_was(self, manager, id, joining):
         session = manager.open(id, scope=joining.source)
         new = session.login("ann")

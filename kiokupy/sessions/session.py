@@ -185,7 +185,7 @@ class Session(SessionTerms):
     def revert(self) -> None:
         """Drop what changed in the data and was not saved; a login and a new id stay."""
         held = self.held
-        held.data = None if held.record is not None else {}
+        held.data = {} if held.record is None or held.replaces else None
         held.merges.clear()
 
     def settle(self) -> None:

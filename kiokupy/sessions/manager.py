@@ -107,22 +107,20 @@ class SessionManager(Keeper):
         An untouched session, and a new one that stayed empty, are not stored. The scope that it opened is committed
         and closed; of a scope that somebody else opened the transaction must be over. Raises as :meth:`flush`.
         """
-        joint = session.joint
-        if joint is not None and joint.is_owner:
-            if session.accessed and session.is_joined:
-                self._commit(session, joint)
-            else:
-                joint.end(commit=False)
-        elif session.accessed and self.is_worth_saving(session):
-            self.flush(session)
+        try:
+            if session.accessed and session.joint is not None and session.joint.is_owner and session.is_joined:
+                self._commit(session, session.joint)
+            elif session.accessed and self.is_worth_saving(session):
+                self.flush(session)
+        finally:
+            self._end_scope(session)
         if session.saved and not session.destroyed and not session.held.was_moved:
             return CookieAction.SEND
         return self._cookie(session)
 
     def abandon(self, session: Session) -> CookieAction:
         """End a request that failed: nothing is saved, and the cookie follows what was done to the store already."""
-        if session.joint is not None and session.joint.is_owner:
-            session.joint.end(commit=False)
+        self._end_scope(session)
         return self._cookie(session)
 
     def sessions(self, principal: str | None = None) -> Generator[SessionInfo, None, None]:
@@ -210,6 +208,10 @@ class SessionManager(Keeper):
             if was_stored and session.is_new:  # it is as the store has it now
                 raise SessionGone from error
             raise
+
+    def _end_scope(self, session: Session) -> None:
+        if session.joint is not None and session.joint.is_owner:
+            session.joint.end(commit=False)
 
     def _revoke(self, principal: str, work: Callable[[Roster], list[Event]]) -> int:
         ended = self.ending(work)

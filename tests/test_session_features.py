@@ -536,6 +536,20 @@ class TestSize:
         session.flush()
         assert dict(manager.retrieve(session.id)) == {"a": 1, "b": "x"}
 
+    def test_what_two_requests_put_in_is_not_too_large_together(self, new_manager):
+        manager = new_manager(max_bytes=1000, max_value_bytes=500)
+        one = manager.create()
+        two, three = manager.retrieve(one.id), manager.retrieve(one.id)
+        one["a"], two["b"] = ["x" * 400], "y" * 400
+        one["c"] = two["d"] = "z" * 200
+        three.append("a", "w" * 200)
+        one.flush()
+        for other in (two, three):
+            with pytest.raises(SessionTooLarge):
+                other.flush()
+
+        assert manager.retrieve(one.id) == one
+
     def test_a_value_that_is_too_large_is_named(self, new_manager):
         manager = new_manager(max_value_bytes=100)
         session = manager.open()

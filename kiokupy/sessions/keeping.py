@@ -9,7 +9,7 @@ from typing import TypeVar
 from kiokupy.database import Unit
 from kiokupy.directory import Directory, retried
 from kiokupy.entry import Record
-from kiokupy.errors import SessionGone, SessionTooLarge, SettingsError
+from kiokupy.errors import SessionGone, SettingsError
 from kiokupy.sessions.content import Content, Data, DirectoryObjects, Objects, SessionCodec, content_of
 from kiokupy.sessions.events import Event, EventKind, Events, Listener
 from kiokupy.sessions.held import Held
@@ -64,7 +64,7 @@ class Keeper:
         held = session.held
         if not session.is_joined:
             try:
-                content = self._checked(session)
+                content = self._dump(session)
                 if self._is_due(held, content):
                     self._settle(session, self.transact(lambda unit: self._attempt(unit, session, content)))
             except BaseException:
@@ -134,7 +134,7 @@ class Keeper:
         events = [event for held in ended for event in roster.remove(held.key, "destroyed")]
         saved = None
         if session.accessed and self.is_worth_saving(session):
-            content = self._checked(session)
+            content = self._dump(session)
             saved = self._attempt(unit, session, content) if self._is_due(session.held, content) else None
         return partial(self._settle, session, saved, events)
 
@@ -225,18 +225,4 @@ class Keeper:
         # Bytes can differ where nothing changed: a set comes in another order in another process.
         if content != stored and content == self._codec.dump(self._codec.load(held.record, objects), objects):
             return stored
-        return content
-
-    def _checked(self, session: Session) -> Content:
-        """Return the content to write, if it is not too large."""
-        content = self._dump(session)
-        held, policy = session.held, self.policy
-        if held.record is not None and content == content_of(held.record):
-            return content
-        for key, value in (held.data or {}).items() if policy.max_value_bytes is not None else ():
-            size = self._codec.dump({key: value}, self._objects_of(session)).size
-            if size > (policy.max_value_bytes or 0):
-                raise SessionTooLarge(size, policy.max_value_bytes or 0, key=key)
-        if policy.max_bytes is not None and content.size > policy.max_bytes:
-            raise SessionTooLarge(content.size, policy.max_bytes)
         return content

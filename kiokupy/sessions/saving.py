@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from kiokupy.database import Unit
 from kiokupy.entry import Entry, Record
-from kiokupy.errors import BrokenReference, ConflictError, SessionGone, TooManySessions
+from kiokupy.errors import BrokenReference, ConflictError, SessionGone, SessionTooLarge, TooManySessions
 from kiokupy.sessions import ids
 from kiokupy.sessions.content import OWNER, Content, Data, Objects, SessionCodec, content_of
 from kiokupy.sessions.events import Event, EventKind, Events
@@ -62,6 +62,7 @@ class Attempt:
         """Write the session; the commit is the caller's.
 
         :raises SessionGone: it is not there any more.
+        :raises SessionTooLarge: it takes more bytes than the policy allows, with what others put in meanwhile.
         :raises TooManySessions: its principal has as many as the policy allows.
         :raises BrokenReference: it refers to an object that is not in the directory.
         :raises ConflictError: its new id is taken.
@@ -70,6 +71,7 @@ class Attempt:
 
     def _first(self) -> Saved:
         held, facts = self._held, self._as_of_now(self._held.expected)
+        self._check_size()
         if facts.principal is not None:
             self._admit(facts.principal, held.key)
         record = self._record(facts)
@@ -86,6 +88,8 @@ class Attempt:
             raise SessionGone
         key, entry, current = found
         changed = self._merge(entry.record)
+        if changed:
+            self._check_size()
         facts = self._as_of_now(current._replace(**held.changes))
         stays = "authenticated" not in held.changes
         if facts.principal is not None and not stays:
@@ -150,6 +154,16 @@ class Attempt:
         self._content = codec.dump(self._data, objects)
         self._note(EventKind.MERGED, held.key, held.facts)
         return True
+
+    def _check_size(self) -> None:
+        policy = self._rules.policy
+        if policy.max_value_bytes is not None:
+            for key, value in (self._data or {}).items():
+                size = self._rules.codec.dump({key: value}, self._objects).size
+                if size > policy.max_value_bytes:
+                    raise SessionTooLarge(size, policy.max_value_bytes, key=key)
+        if policy.max_bytes is not None and self._content.size > policy.max_bytes:
+            raise SessionTooLarge(self._content.size, policy.max_bytes)
 
     def _admit(self, principal: str, key: bytes) -> None:
         """Let a principal begin a session, within the limit; what others do about its sessions meanwhile conflicts."""

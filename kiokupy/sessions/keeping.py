@@ -77,12 +77,14 @@ class Keeper:
             key = key_of(session_or_id)
             return key is not None and self.ending(lambda roster: roster.remove(key, "destroyed")) > 0
         session, held = session_or_id, session_or_id.held
-        session.destroyed = True
         if session.joint is not None and session.is_joined:
+            done = held.record is not None and not session.destroyed
             session.joint.ended.append(held)
-            return held.record is not None
-        done = self.ending(lambda roster: roster.remove(held.key, "destroyed")) > 0
-        session.settle()
+            session.destroyed = True
+        else:
+            done = self.ending(lambda roster: roster.remove(held.key, "destroyed")) > 0
+            session.destroyed = True
+            session.settle()
         return done
 
     def regenerate(self, session: Session) -> str:

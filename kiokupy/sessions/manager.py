@@ -121,7 +121,7 @@ class SessionManager(Keeper):
     def abandon(self, session: Session) -> CookieAction:
         """End a request that failed: nothing is saved, and the cookie follows what was done to the store already."""
         self._end_scope(session)
-        return self._cookie(session)
+        return self._cookie(session) if session.is_known else CookieAction.KEEP
 
     def sessions(self, principal: str | None = None) -> Generator[SessionInfo, None, None]:
         """Yield the sessions of a principal, or all, that have not expired, in no order.

@@ -99,6 +99,11 @@ class Session(SessionTerms):
         return self._held
 
     @property
+    def is_known(self) -> bool:
+        """Whether the session was read or begun, and that was not dropped since."""
+        return self._held is not None or self._kept[0] is not None
+
+    @property
     def is_joined(self) -> bool:
         """Whether it is saved with a scope; when that has ended, each save is a transaction of its own again."""
         return self.joint is not None and self.joint.is_usable

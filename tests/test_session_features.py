@@ -2,10 +2,12 @@
 
 import logging
 import math
+import sys
 import time
 from dataclasses import dataclass, field
 
 import pytest
+from session_races import in_threads
 
 import kiokupy
 from kiokupy import Device, EventKind, SessionGone, SessionManager, SessionPolicy, SettingsError
@@ -759,6 +761,14 @@ class TestContent:
         session.destroy()
         assert gc(directory).ids == ["ann"]
 
+    def test_modified_tells_of_a_move(self, hash_manager):
+        session = hash_manager.open(hash_manager.create().id, scope=hash_manager.directory.new_scope)
+        assert not session.modified
+        session.regenerate()
+        assert session.modified
+        hash_manager.abandon(session)
+        assert not session.modified
+
     def test_modified_tells_of_deep_changes(self, hash_manager):
         session = hash_manager.open()
         assert session.modified
@@ -819,6 +829,34 @@ class TestEvents:
         assert told[9].principal == "alice"
         assert told[9].detail == f"now {told[10].handle}"
         assert listening.stats().events["rejected"] == 2
+
+    def test_what_was_changed_is_saved_and_not_only_renewed(self, listening, told):
+        session = listening.create()
+        session.set_lifetime(idle=60)
+        session.flush()
+
+        assert [str(event.kind) for event in told] == ["created", "saved"]
+
+    def test_a_merge_is_told_of_the_session_that_moved_meanwhile(self, listening, told):
+        one = listening.create()
+        two = listening.retrieve(one.id)
+        one["a"], two["b"] = 1, 1
+        one.regenerate()
+        two.flush()
+
+        assert [str(event.kind) for event in told[2:]] == ["rotated", "merged", "saved"]
+        assert told[2].detail == f"now {told[3].handle}"
+
+    def test_threads_lose_no_count(self, listening):
+        event = listening.events.event(EventKind.LOADED, bytes(32))
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            in_threads(*[lambda: [listening.events.tell([event]) for _ in range(3000)]] * 4)
+        finally:
+            sys.setswitchinterval(interval)
+
+        assert listening.stats().events == {"loaded": 12000}
 
     def test_no_event_has_an_id_or_data(self, listening, told, caplog):
         caplog.set_level(logging.DEBUG, "kiokupy")

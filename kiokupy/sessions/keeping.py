@@ -10,7 +10,7 @@ from kiokupy.database import Unit
 from kiokupy.directory import Directory, retried
 from kiokupy.entry import Record
 from kiokupy.errors import SessionGone, SettingsError
-from kiokupy.sessions.content import Content, Data, DirectoryObjects, Objects, SessionCodec, content_of
+from kiokupy.sessions.content import Content, Data, DirectoryObjects, Objects, SessionCodec
 from kiokupy.sessions.events import Event, EventKind, Events, Listener
 from kiokupy.sessions.held import Held
 from kiokupy.sessions.ids import key_of
@@ -123,7 +123,7 @@ class Keeper:
     def is_changed(self, session: Session) -> bool:
         """Tell whether a session differs from what is stored; called by :class:`Session`."""
         held = session.held
-        return held.is_changed or held.record is None or self._dump(session) != content_of(held.record)
+        return held.is_pending or self._dump(session) != held.content
 
     def is_worth_saving(self, session: Session) -> bool:
         """Tell whether a session is to be stored, if it is not: an empty one is not, and an ended one never."""
@@ -211,20 +211,16 @@ class Keeper:
         session.settle()
 
     def _is_due(self, held: Held, content: Content) -> bool:
-        if held.record is None or held.next_id is not None or held.is_changed or held.replaces:
-            return True
-        return content != content_of(held.record) or self.policy.is_renewal_due(held.facts)
+        return held.is_pending or content != held.content or self.policy.is_renewal_due(held.facts)
 
     def _dump(self, session: Session) -> Content:
         """Return the content to write; if nothing changed, the very one that is stored."""
         held, objects = session.held, self._objects_of(session)
-        if held.record is None:
-            return self._codec.dump(held.data or {}, objects)
-        stored = content_of(held.record)
-        if held.data is None:
+        stored = held.content
+        if held.data is None and stored is not None:
             return stored
-        content = self._codec.dump(held.data, objects)
+        content = self._codec.dump(held.data or {}, objects)
+        if held.record is None or stored is None or content == stored:
+            return content
         # Bytes can differ where nothing changed: a set comes in another order in another process.
-        if content != stored and content == self._codec.dump(self._codec.load(held.record, objects), objects):
-            return stored
-        return content
+        return stored if content == self._codec.dump(self._codec.load(held.record, objects), objects) else content

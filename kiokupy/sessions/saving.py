@@ -87,7 +87,7 @@ class Attempt:
         if found is None:
             raise SessionGone
         key, entry, current = found
-        changed = self._merge(entry.record)
+        changed = self._merge(key, entry.record)
         if changed:
             self._check_size()
         facts = self._as_of_now(current._replace(**held.changes))
@@ -100,7 +100,7 @@ class Attempt:
         if held.next_id is not None:
             return self._move(key, record, current, facts, overlap=self._rules.policy.overlap if stays else 0)
         self._shelf.write(key, entry, record, current, facts)
-        self._note(EventKind.SAVED if changed else EventKind.RENEWED, key, facts)
+        self._note(EventKind.SAVED if changed or held.is_changed else EventKind.RENEWED, key, facts)
         return Saved(held.id, key, facts, record, self._data, self._events)
 
     def _move(self, key: bytes, record: Record, before: Facts, facts: Facts, *, overlap: float) -> Saved:
@@ -133,11 +133,11 @@ class Attempt:
             self._unit.guard()
         return self._content.record(facts)
 
-    def _merge(self, stored: Record) -> bool:
+    def _merge(self, key: bytes, stored: Record) -> bool:
         """Take in what others saved since the session was read, and tell whether there is anything to write."""
         held, theirs, mine = self._held, content_of(stored), self._content
         assert held.record is not None
-        base = content_of(held.record)
+        base = held.content
         if theirs == base or held.replaces:
             return mine != theirs
         if mine == base:
@@ -152,7 +152,7 @@ class Attempt:
             merges=self._rules.merges | held.merges,
         )
         self._content = codec.dump(self._data, objects)
-        self._note(EventKind.MERGED, held.key, held.facts)
+        self._note(EventKind.MERGED, key, held.facts)
         return True
 
     def _check_size(self) -> None:

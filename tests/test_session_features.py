@@ -4,17 +4,20 @@ import logging
 import math
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
 from session_races import in_threads
+from ZODB.POSException import POSKeyError
 
 import kiokupy
 from kiokupy import Device, EventKind, SessionGone, SessionManager, SessionPolicy, SettingsError
 from kiokupy.entry import Entry
-from kiokupy.errors import BrokenReference, NotStorable, SessionTooLarge, TooManySessions
+from kiokupy.errors import BrokenReference, NotStorable, SessionTooLarge, StoreUnreadable, TooManySessions
 from kiokupy.maintenance import gc
 from kiokupy.sessions import merging
+from kiokupy.sessions import roster as roster_module
 from kiokupy.sessions.facts import Facts, facts_of, head_of
 from kiokupy.sessions.ids import handle_of, key_of
 from kiokupy.sessions.manager import CookieAction
@@ -1019,6 +1022,40 @@ class TestStats:
         stats = hash_manager.stats()
 
         assert (stats.alive, stats.expired, stats.events) == (1, 1, {"created": 2})
+
+    def test_sessions_are_counted_without_all_of_them_in_memory(self, clock, monkeypatch):
+        monkeypatch.setattr(roster_module, "_BETWEEN_COLLECTIONS", 20)
+        loaded = []
+        with kiokupy.connect(cache_size=10) as directory:
+            manager = SessionManager(directory, SessionPolicy(clock=clock))
+            for _ in range(200):
+                manager.create()
+            clock.now += 10**5
+            new_unit = directory.new_unit
+
+            @contextmanager
+            def watched():
+                with new_unit() as unit:
+                    yield unit
+                    loaded.append(unit.connection._cache.ringlen())
+
+            monkeypatch.setattr(directory, "new_unit", watched)
+            assert manager.stats().expired == 200
+            assert list(manager.sessions()) == []
+
+        assert max(loaded) < 100
+
+    def test_what_is_missing_in_the_store_is_told_as_everywhere(self, hash_manager, monkeypatch):
+        hash_manager.create()
+
+        def missing(self, key):
+            raise POSKeyError(bytes(8))
+
+        monkeypatch.setattr(Shelf, "find", missing)
+        with pytest.raises(StoreUnreadable):
+            hash_manager.stats()
+        with pytest.raises(StoreUnreadable):
+            list(hash_manager.sessions())
 
 
 class TestStoredForm:

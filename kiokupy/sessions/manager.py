@@ -128,7 +128,7 @@ class SessionManager(Keeper):
 
         They are those of one moment. The transaction ends with the iteration; close what is not iterated to its end.
         """
-        with self.directory.new_unit() as unit:
+        with self.directory.new_unit() as unit, unit.database.translated():
             yield from Roster(unit, self.events, self.policy.clock()).sessions(principal)
 
     def destroy_all(self, principal: str, *, keep: Session | None = None) -> int:
@@ -187,10 +187,9 @@ class SessionManager(Keeper):
 
     def stats(self) -> Stats:
         """Count the sessions; each is looked at."""
-        with self.directory.new_unit() as unit:
-            roster = Roster(unit, self.events, self.policy.clock())
-            alive, expired = sum(1 for _ in roster.sessions(None)), roster.count_expired()
-        return Stats(alive, expired, {str(kind): count for kind, count in self.events.counts.items()})
+        with self.directory.new_unit() as unit, unit.database.translated():
+            alive, expired = Roster(unit, self.events, self.policy.clock()).count()
+        return Stats(alive, expired, {str(kind): count for kind, count in dict(self.events.counts).items()})
 
     def close(self) -> None:
         """Stop sweeping, and close the directory."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -64,18 +65,22 @@ class Roster:
         self._unit, self._shelf, self._events, self._now = unit, Shelf(unit.root), events, now
 
     def sessions(self, principal: str | None) -> Iterator[SessionInfo]:
-        """Yield the sessions of a principal, or all, in no order."""
+        """Yield the sessions of a principal, or all, that have not expired, in no order."""
         keys = self._shelf.sessions.keys() if principal is None else self._shelf.of_principal(principal)
+        return (_info(key, facts) for key, facts in self._readable(keys) if facts.expires > self._now)
+
+    def count(self) -> tuple[int, int]:
+        """Return how many sessions have not expired, and how many have and are still there."""
+        alive = Counter(facts.expires > self._now for _, facts in self._readable(self._shelf.sessions.keys()))
+        return alive[True], alive[False]
+
+    def _readable(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, Facts]]:
         for number, key in enumerate(keys, start=1):
-            facts = self._shelf.readable(key, self._now)
-            if facts is not None:
-                yield _info(key, facts)
+            facts = self._shelf.readable(key)
+            if facts is not None and facts.successor is None:
+                yield key, facts
             if number % _BETWEEN_COLLECTIONS == 0:
                 self._unit.connection.cacheGC()
-
-    def count_expired(self) -> int:
-        """Return how many sessions have expired and are still there."""
-        return sum(1 for facts in self._shelf.all_facts() if facts.expires <= self._now and facts.successor is None)
 
     def end(self, principal: str, handle: str) -> list[Event]:
         """End the session of a principal that has a handle, and tell which it was."""

@@ -172,11 +172,12 @@ class Attempt:
         if limit is None:
             return
         keys = [other for other in self._shelf.of_principal(principal) if other != key]
-        found = [(other, self._shelf.readable(other, self._now)) for other in keys]
-        others = sorted((facts.used, other, facts) for other, facts in found if facts is not None)
+        found = [(other, self._shelf.readable(other)) for other in keys]
+        alive = [(other, facts) for other, facts in found if facts is not None and facts.expires > self._now]
+        others = sorted(alive, key=lambda one: one[1].used)
         if len(others) >= limit and self._rules.policy.refuses:
             raise TooManySessions(principal, limit)
-        for _, other, facts in others[: max(0, len(others) - limit + 1)]:
+        for other, facts in others[: max(0, len(others) - limit + 1)]:
             self._shelf.remove(other, facts)
             self._note(EventKind.DESTROYED, other, facts, "its principal has too many")
 

@@ -6,6 +6,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 from session_races import in_threads
@@ -434,7 +435,7 @@ class TestLifetimes:
 
         assert session.max_age == 400 * 86400
 
-    @pytest.mark.parametrize("limits", [{"idle": 0}, {"absolute": -1}, {"idle": math.nan}])
+    @pytest.mark.parametrize("limits", [{"idle": 0}, {"absolute": -1}, {"idle": math.nan}, {"idle": timedelta(1)}])
     def test_a_limit_is_above_0(self, hash_manager, limits):
         with pytest.raises(SettingsError, match="is a number of seconds above 0, or None"):
             hash_manager.open().set_lifetime(**limits)
@@ -449,6 +450,8 @@ class TestLifetimes:
             ({"fresh": math.inf}, "fresh is a number of seconds from 0"),
             ({"at_limit": "panic"}, "at_limit is 'panic'. It is 'end_oldest' or 'refuse'"),
             ({"resolution": math.nan}, "resolution is a number of seconds from 0"),
+            ({"resolution": "60"}, "resolution is a number of seconds from 0"),
+            ({"absolute": timedelta(hours=1)}, "absolute is a number of seconds above 0"),
         ],
     )
     def test_a_policy_that_makes_no_sense_is_refused(self, options, message):
@@ -1007,7 +1010,7 @@ class TestSweeping:
         assert len(calls) >= 2
         assert "a sweep failed; the next one comes" in caplog.text
 
-    @pytest.mark.parametrize("every", [0, -1, math.nan, math.inf])
+    @pytest.mark.parametrize("every", [0, -1, math.nan, math.inf, "300"])
     def test_the_time_between_two_sweeps_is_a_number(self, new_manager, every):
         with pytest.raises(SettingsError, match="every is a number of seconds above 0"):
             new_manager().start_sweeper(every)

@@ -73,7 +73,7 @@ class Sweeper:
     """
 
     def __init__(self, sweep: Callable[[], object], every: float) -> None:
-        if not 0 < every <= threading.TIMEOUT_MAX / 2:
+        if not (isinstance(every, int | float) and 0 < every <= threading.TIMEOUT_MAX / 2):
             raise SettingsError(f"every is a number of seconds above 0, not {every!r}", target="every")
         self._sweep, self._every, self._process = sweep, every, os.getpid()
         self._stop = threading.Event()

@@ -49,10 +49,6 @@ class Held:
         """Return the same, which does not change with this one; the data are shared."""
         return replace(self, changes=dict(self.changes), merges=dict(self.merges))
 
-    def fact(self, name: str) -> Any:
-        """Return one of the facts as it will be."""
-        return self.changes.get(name, getattr(self.facts, name))
-
     @property
     def stored_id(self) -> str | None:
         """The id that it is stored under."""

@@ -10,12 +10,12 @@ from kiokupy.database import Unit
 from kiokupy.directory import Directory, retried
 from kiokupy.entry import Record
 from kiokupy.errors import SessionGone, SettingsError
-from kiokupy.sessions.content import Content, Data, DirectoryObjects, Objects, SessionCodec
+from kiokupy.sessions.content import Content, DirectoryObjects, Objects, SessionCodec
 from kiokupy.sessions.events import Event, EventKind, Events, Listener
 from kiokupy.sessions.held import Held
 from kiokupy.sessions.ids import key_of
 from kiokupy.sessions.joint import Joint
-from kiokupy.sessions.merging import Merge, check_merges
+from kiokupy.sessions.merging import Data, Merge, check_merges
 from kiokupy.sessions.policy import SessionPolicy
 from kiokupy.sessions.roster import Roster
 from kiokupy.sessions.saving import Attempt, Rules, Saved
@@ -132,7 +132,7 @@ class Keeper:
 
     def write(self, session: Session, unit: Unit, ended: list[Held]) -> Callable[[], None]:
         """Write a session in a scope's transaction; called by :class:`~kiokupy.sessions.joint.Joint`."""
-        roster = Roster(unit, self.events, self.policy.clock())
+        roster = self.roster(unit)
         events = [event for held in ended for event in roster.remove(held.key, "destroyed")]
         saved = None
         if session.accessed and self.is_worth_saving(session):
@@ -152,9 +152,13 @@ class Keeper:
 
         return retried(attempt, _RETRIES)
 
+    def roster(self, unit: Unit) -> Roster:
+        """Return the sessions that a transaction sees now."""
+        return Roster(unit, self.events, self.policy.clock())
+
     def ending(self, work: Callable[[Roster], list[Event]]) -> int:
         """End sessions in a transaction of its own, and return how many they were."""
-        events = self.transact(lambda unit: work(Roster(unit, self.events, self.policy.clock())))
+        events = self.transact(lambda unit: work(self.roster(unit)))
         self.events.tell(events)
         return len(events)
 
@@ -200,15 +204,14 @@ class Keeper:
         return Attempt(self._rules, unit, session.held, content, objects=objects, device=session.seen_at).run()
 
     def _settle(self, session: Session, saved: Saved | None, events: Iterable[Event] = ()) -> None:
-        """Know that what was saved is committed."""
-        self.events.tell(events)
+        """Know that what was saved is committed, and tell."""
         if saved is not None:
             session.held.settle(*saved[:-1])
             session.saved = True
             if session.joint is not None and session.is_joined:  # for when the scope has ended
                 self._outside(session.held).learn(session.joint.objects.among(saved.record.refs))
-            self.events.tell(saved.events)
         session.settle()
+        self.events.tell([*events, *(saved.events if saved is not None else ())])
 
     def _is_due(self, held: Held, content: Content) -> bool:
         return held.is_pending or content != held.content or self.policy.is_renewal_due(held.facts)

@@ -129,7 +129,7 @@ class SessionManager(Keeper):
         They are those of one moment. The transaction ends with the iteration; close what is not iterated to its end.
         """
         with self.directory.new_unit() as unit, unit.database.translated():
-            yield from Roster(unit, self.events, self.policy.clock()).sessions(principal)
+            yield from self.roster(unit).sessions(principal)
 
     def destroy_all(self, principal: str, *, keep: Session | None = None) -> int:
         """End all sessions of a principal, in every process at once, and return how many there were.
@@ -149,7 +149,7 @@ class SessionManager(Keeper):
         """End all sessions, of everybody, in many transactions, and return how many there were."""
         total, left = 0, True
         while left:
-            ended, left = self.transact(lambda unit: Roster(unit, self.events, self.policy.clock()).clear(BATCH))
+            ended, left = self.transact(lambda unit: self.roster(unit).clear(BATCH))
             self.events.tell(ended)
             total += len(ended)
         return total
@@ -188,7 +188,7 @@ class SessionManager(Keeper):
     def stats(self) -> Stats:
         """Count the sessions; each is looked at."""
         with self.directory.new_unit() as unit, unit.database.translated():
-            alive, expired = Roster(unit, self.events, self.policy.clock()).count()
+            alive, expired = self.roster(unit).count()
         return Stats(alive, expired, {str(kind): count for kind, count in dict(self.events.counts).items()})
 
     def close(self) -> None:

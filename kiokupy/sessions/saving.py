@@ -12,12 +12,12 @@ from kiokupy.database import Unit
 from kiokupy.entry import Entry, Record
 from kiokupy.errors import BrokenReference, ConflictError, SessionGone, SessionTooLarge, TooManySessions
 from kiokupy.sessions import ids
-from kiokupy.sessions.content import OWNER, Content, Data, Objects, SessionCodec, content_of
+from kiokupy.sessions.content import OWNER, Content, Objects, SessionCodec, content_of
 from kiokupy.sessions.events import Event, EventKind, Events
 from kiokupy.sessions.facts import Device, Facts
 from kiokupy.sessions.held import Held
 from kiokupy.sessions.ids import handle_of, key_of
-from kiokupy.sessions.merging import Merge, merged
+from kiokupy.sessions.merging import Data, Merge, merged
 from kiokupy.sessions.policy import SessionPolicy
 from kiokupy.sessions.shelf import Shelf
 

@@ -199,6 +199,7 @@ class Shelf:
 
     def _leave(self, key: bytes, principal: str | None) -> None:
         if principal is not None:
+            self.claim(principal)  # of two that take out the last sessions at a time one would leave the claim
             self._principals.pop(_hash(principal) + key, None)
             self.release(principal)
 

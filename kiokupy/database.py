@@ -170,9 +170,7 @@ class Database:
 
 def _insist(make: Callable[[], Any]) -> Any:
     for _ in range(_ATTEMPTS - 1):
-        with suppress(
-            ConflictError, POSException.ConflictError
-        ):  # another process makes the same record at the same time
+        with suppress(ConflictError, POSException.ConflictError):  # another process makes the same record now
             return make()
     return make()
 

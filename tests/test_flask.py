@@ -877,6 +877,13 @@ def test_a_store_that_cannot_be_opened_fails_the_request(make_app, tmp_path):
         app.test_client().get("/count")
 
 
+def test_of_a_store_that_cannot_be_opened_nothing_else_is_logged(make_app, tmp_path, caplog):
+    app = make_app(count, SESSION_KIOKUPY=f"file:path={tmp_path}/s.fs;create=0")
+
+    assert app.test_client().get("/count").status_code == 500
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [StoreNotFound]
+
+
 def test_applications_in_one_process_have_their_own_sessions_or_share_a_manager(make_app, manager):
     own = [make_app(count, TESTING=True) for _ in range(2)]
     shared = [make_app(count, manager=manager) for _ in range(2)]

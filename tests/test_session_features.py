@@ -402,6 +402,8 @@ class TestLifetimes:
         ("options", "message"),
         [
             ({"remember_idle": 0}, "remember_idle is a number of seconds above 0"),
+            ({"idle": "30m"}, "idle is a number of seconds above 0"),
+            ({"fresh": "soon"}, "fresh is a number of seconds from 0"),
             ({"max_bytes": 0}, "max_bytes is a whole number above 0"),
             ({"parallel": 1.5}, "parallel is a whole number above 0"),
             ({"overlap": -1}, "overlap is a number of seconds from 0"),

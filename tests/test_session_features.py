@@ -342,6 +342,12 @@ class TestLogin:
         assert info.authenticated == info.created
         assert (info.expires - info.used).total_seconds() == 1800
 
+    def test_of_what_a_client_says_of_its_device_only_so_much_is_kept(self, hash_manager):
+        session = hash_manager.open(device=Device("x" * 100_000, None))
+        session.flush()
+
+        assert hash_manager.retrieve(session.id).device == Device("x" * 500, None)
+
     def test_who_logs_in_once_too_often_loses_the_session_not_used_for_longest(self, new_manager, clock):
         manager = new_manager(parallel=2)
         sessions = [manager.open() for _ in range(3)]
@@ -444,6 +450,8 @@ class TestLifetimes:
         ("options", "message"),
         [
             ({"remember_idle": 0}, "remember_idle is a number of seconds above 0"),
+            ({"idle": "30m"}, "idle is a number of seconds above 0"),
+            ({"fresh": "soon"}, "fresh is a number of seconds from 0"),
             ({"max_bytes": 0}, "max_bytes is a whole number above 0"),
             ({"parallel": 1.5}, "parallel is a whole number above 0"),
             ({"overlap": -1}, "overlap is a number of seconds from 0"),
@@ -1072,6 +1080,28 @@ class TestStoredForm:
             b"\x08\x00\x00\x00\x00\x00\x00\x8c\x01a\x94G?\xf8\x00\x00\x00\x00\x00\x00G@N\x00\x00\x00\x00\x00\x00G\x7f\xf0"
             b"\x00\x00\x00\x00\x00\x00\x88\x8c\x01u\x94\x8c\x01i\x94C\x01k\x94t\x94}\x94\x86\x94."
         )
+
+    @pytest.mark.parametrize(
+        "forged",
+        [{"expires": "never"}, {"expires": math.nan}, {"created": None}, {"principal": 5}, {"idle": "x"},
+         {"lasting": 1}, {"address": b"x"}, {"successor": "x"}],
+    )  # fmt: skip
+    def test_facts_of_another_kind_stop_no_sweep(self, hash_manager, clock, forged):
+        forger, other = hash_manager.create(), hash_manager.create()
+        with hash_manager.directory.new_unit() as unit:
+            entry = unit.root["sessions"][key_of(forger.id)]
+            entry.record = entry.record._replace(head=head_of(facts_of(entry.record)._replace(**forged)))
+            unit.commit()
+        clock.now += 1860
+
+        assert hash_manager.sweep() == 1
+        assert stored(hash_manager) == [key_of(forger.id)]
+        assert hash_manager.retrieve(other.id) is None
+
+    def test_a_clock_of_whole_seconds_will_do(self, new_manager):
+        manager = new_manager(clock=lambda: 1_800_000_000)
+
+        assert manager.retrieve(manager.create().id) is not None
 
     def test_sessions_from_before_there_were_indexes_are_found_by_them(self, hash_manager, clock):
         session = hash_manager.open()

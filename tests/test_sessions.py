@@ -237,6 +237,11 @@ def test_a_manager_without_a_directory_is_refused():
         SessionManager("Hash")
 
 
+def test_a_policy_that_is_none_is_refused(hash_manager):
+    with pytest.raises(SettingsError, match="the policy is a SessionPolicy, not a dict"):
+        SessionManager(hash_manager.directory, {"idle": 60})
+
+
 def test_managers_of_one_directory_share_their_sessions(hash_manager, policy):
     session = hash_manager.create()
 

@@ -41,6 +41,9 @@ class Keeper:
         if not isinstance(directory, Directory):
             fix = "For example: SessionManager(kiokupy.connect('Hash'))"
             raise SettingsError(f"sessions are kept in a directory, not in a {type(directory).__name__}", fix=fix)
+        if not isinstance(policy, SessionPolicy | None):
+            fix = "For example: SessionManager(directory, SessionPolicy(idle=3600))"
+            raise SettingsError(f"the policy is a SessionPolicy, not a {type(policy).__name__}", fix=fix)
         self.directory = directory
         self.policy = policy if policy is not None else SessionPolicy()
         self.events = Events(listeners, self.policy.clock)

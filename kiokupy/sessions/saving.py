@@ -22,6 +22,10 @@ from kiokupy.sessions.policy import SessionPolicy
 from kiokupy.sessions.shelf import Shelf
 
 
+#: A client says what it likes of its device, so what is kept of it has a limit.
+_LONGEST_TEXT = 500
+
+
 class Saved(NamedTuple):
     """A session as it was saved, if the transaction is committed."""
 
@@ -119,7 +123,8 @@ class Attempt:
 
     def _as_of_now(self, facts: Facts) -> Facts:
         if self._device is not None:
-            facts = facts._replace(user_agent=self._device.user_agent, address=self._device.address)
+            user_agent, address = (text if text is None else text[:_LONGEST_TEXT] for text in self._device)
+            facts = facts._replace(user_agent=user_agent, address=address)
         facts = facts._replace(used=self._now)
         return facts._replace(expires=self._rules.policy.expiry(facts))
 

@@ -94,7 +94,8 @@ class KiokuInterface(SessionInterface):
         A response to a request whose session another one ended meanwhile becomes the application's answer to
         :class:`~werkzeug.exceptions.BadRequest`; of one from 500 on nothing is saved.
         """
-        assert isinstance(session, FlaskSession)
+        if not isinstance(session, FlaskSession):  # it could not be opened, and Flask answers with 500
+            return
         self._settle_lifetime(session)
         headers = session.exchange.answer(response.status, response.headers.to_wsgi_list())
         if headers is None:

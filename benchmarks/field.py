@@ -10,7 +10,8 @@ from typing import Any
 
 from benchmarks import services
 from benchmarks.figures import Part, add
-from benchmarks.stores import Contestant, Missing
+from benchmarks.stores import Contestant
+from benchmarks.stores.contract import Missing
 from benchmarks.workers import Worker, WorkFailed
 
 Say = Callable[[str], None]
@@ -45,10 +46,10 @@ class Field:
         """Note what one round found."""
         add(self.part, work, contestant.name, figure)
 
-    def attempt(self, contestant: Contestant, action: Callable[[], object]) -> None:
+    def attempt(self, action: Callable[..., object], contestant: Contestant, *arguments: Any, **options: Any) -> None:
         """Do something with a contestant. What it cannot do is not done; if it fails it is left out from then on."""
         try:
-            action()
+            action(self, contestant, *arguments, **options)
         except NotImplementedError:
             return
         except (Missing, WorkFailed) as problem:

@@ -19,8 +19,7 @@ Part = dict[str, Any]
 #: Parts by name.
 Figures = dict[str, Part]
 
-_PACKAGES = ("ZODB", "RelStorage", "ZEO", "redis", "Flask-Session", "SQLAlchemy", "Django", "diskcache", "cachelib")
-_PACKAGES += ("Beaker",)
+_PACKAGES = ("ZODB", "RelStorage", "ZEO", "redis", "Flask-Session", "SQLAlchemy", "Django", "diskcache", "Beaker")
 
 
 def new_part(command: str) -> Part:

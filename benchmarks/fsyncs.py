@@ -1,7 +1,7 @@
 """fsyncs: how many times a write waits for the disk, as the system sees it.
 
-strace is attached to the contestant's process, to its server, and to PostgreSQL's processes for its database; so it has
-to be installed, and allowed. A file that was opened for synchronous writing would not be noticed: no contestant has one.
+strace is attached to the contestant's process, to its server, and to PostgreSQL's processes for its database; so it
+has to be installed, and allowed. Writing to a file that was opened for synchronous writing would not be noticed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
 
-from benchmarks.stores import Missing
+from benchmarks.stores.contract import Missing
 from benchmarks.workers import Worker
 
 _CALLS = ("fsync", "fdatasync", "sync_file_range", "msync", "syncfs", "sync")

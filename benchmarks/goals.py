@@ -29,7 +29,7 @@ class Reached:
     value: float | None
     bound: float
     is_most: bool = False
-    unit: str = "×"
+    unit: str = "×"  # noqa: RUF001  # times, not the letter
 
     @property
     def is_reached(self) -> bool | None:

@@ -37,7 +37,7 @@ class Person:
         self.name, self.age, self.tags, self.friend = f"person {number}", number, ["a", str(number)], friend
 
 
-class PersistentPerson(Persistent):
+class PersistentPerson(Persistent):  # type: ignore[misc]  # persistent has no annotations
     """The same, of a class made for ZODB."""
 
     def __init__(self, number: int, friend: object) -> None:

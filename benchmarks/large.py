@@ -28,15 +28,15 @@ def measure(field: Field, *, rounds: int, seconds: float, count: int) -> None:
     field.part["pickled bytes"] = pickled_bytes(_SIZE)
     for contestant in field.starting():
         field.say(f"{contestant.name} is filled with {count:,} sessions")
-        field.attempt(contestant, lambda: _fill(field, contestant, count))
+        field.attempt(_fill, contestant, count)
     for number in range(rounds):
         field.say(f"round {number + 1} of {rounds}, among {count:,} sessions")
         for contestant in field.starting(number):
-            field.attempt(contestant, lambda: _use(field, contestant, seconds))
+            field.attempt(_use, contestant, seconds)
     for number in range(min(rounds, _SWEEPS)):
         field.say(f"sweep {number + 1}: {count // _EXPIRED_IN:,} expired among {count:,}")
         for contestant in field.starting(number):
-            field.attempt(contestant, lambda: _sweep(field, contestant, count))
+            field.attempt(_sweep, contestant, count)
 
 
 def _fill(field: Field, contestant: Contestant, count: int) -> None:

@@ -25,7 +25,6 @@ WORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "90/10, 32 threads": ("mixed_threads", {"threads": 32}),
     "destroy": ("destroy", {}),
 }
-_FILLED = 10_000
 
 
 def measure(field: Field, *, rounds: int, seconds: float, size: int) -> None:
@@ -34,46 +33,55 @@ def measure(field: Field, *, rounds: int, seconds: float, size: int) -> None:
     :param seconds: how long a work is done in a round.
     :param size: of the payload.
     """
-    workers: dict[Contestant, Worker] = {}
     with ExitStack() as stack:
-
-        def enter(contestant: Contestant) -> None:
-            workers[contestant] = stack.enter_context(field.worker(contestant, seconds=seconds, size=size))
-            field.add("open, seconds", contestant, workers[contestant].opened)
-
+        workers: dict[Contestant, Worker] = {}
         for contestant in field.starting():
-            field.attempt(contestant, lambda: enter(contestant))
+            field.attempt(_open, contestant, workers, stack, seconds=seconds, size=size)
         for number in range(rounds):
             field.say(f"round {number + 1} of {rounds}, {size:,} bytes: {len(field.starting())} contestants")
-            for name, (work, arguments) in WORKS.items():
+            for name in WORKS:
                 for contestant in field.starting(number):
-                    found = workers[contestant]
-                    field.attempt(contestant, lambda: field.add(name, contestant, found.do(work, **arguments)))
+                    field.attempt(_do, contestant, workers[contestant], name)
+
+
+def _open(
+    field: Field, contestant: Contestant, workers: dict[Contestant, Worker], stack: ExitStack, **options: Any
+) -> None:
+    worker = workers[contestant] = stack.enter_context(field.worker(contestant, **options))
+    field.add("open, seconds", contestant, worker.opened)
+
+
+def _do(field: Field, contestant: Contestant, worker: Worker, name: str) -> None:
+    work, arguments = WORKS[name]
+    field.add(name, contestant, worker.do(work, **arguments))
 
 
 def count_fsyncs(field: Field) -> None:
     """Note how many times a write of each contestant waits for the disk."""
-
-    def count(contestant: Contestant) -> None:
-        with field.worker(contestant) as worker:
-            for work, calls in fsyncs.count(worker).items():
-                field.add(f"fsyncs of a {work}", contestant, calls)
-
     for contestant in field.starting():
         field.say(f"{contestant.name}: fsyncs are counted")
-        field.attempt(contestant, lambda: count(contestant))
+        field.attempt(_count, contestant)
 
 
-def weigh(field: Field, *, count: int = _FILLED) -> None:
-    """Note how much memory a session takes in the processes of a store; of those on a disk it is what they cache."""
+def _count(field: Field, contestant: Contestant) -> None:
+    with field.worker(contestant) as worker:
+        for work, calls in fsyncs.count(worker).items():
+            field.add(f"fsyncs of a {work}", contestant, calls)
 
-    def fill(contestant: Contestant) -> None:
-        with field.worker(contestant) as worker:
-            worker.do("fill", count=1)
-            before = worker.do("memory")
-            worker.do("fill", count=count)
-            field.add("bytes a session", contestant, (worker.do("memory") - before) / count)
 
+def weigh(field: Field, *, count: int) -> None:
+    """Note how much memory a session takes in the processes of a store; of those on a disk it is what they cache.
+
+    :param count: of how many sessions.
+    """
     for contestant in field.starting():
         field.say(f"{contestant.name} is filled with {count:,} sessions in memory")
-        field.attempt(contestant, lambda: fill(contestant))
+        field.attempt(_weigh, contestant, count)
+
+
+def _weigh(field: Field, contestant: Contestant, count: int) -> None:
+    with field.worker(contestant) as worker:
+        worker.do("fill", count=1)
+        before = worker.do("memory")
+        worker.do("fill", count=count)
+        field.add("bytes a session", contestant, (worker.do("memory") - before) / count)

@@ -1,21 +1,53 @@
-"""Services: the servers that contestants talk to. Redis and ZEO are started for each; PostgreSQL has to be there."""
+"""Services: the servers that contestants talk to. Redis and ZEO are started for each, PostgreSQL for the run."""
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
-from shutil import which
+from shutil import chown, which
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit, urlunsplit
 
 from benchmarks.stores.contract import Missing
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
-import servers  # noqa: E402  # the tests' own way to start servers and to find the one of PostgreSQL
+import servers  # the tests' own way to start servers and to find the one of PostgreSQL
 
 _NAME = "database-name"
+#: The setting of the tests: a server to be used instead of a new one. It needs as many connections.
+_SETTING, _CONNECTIONS = "KIOKUPY_TEST_POSTGRESQL", 400
+#: PostgreSQL does not run as root.
+_USER = "postgres"
+
+
+def start_postgresql(stack: ExitStack) -> None:
+    """Start a PostgreSQL server with its own settings, save the number of connections, until a stack is closed.
+
+    The workers that are started later use it. Nothing happens if the setting names one, or PostgreSQL is not installed.
+    """
+    find = which("pg_config")
+    if _SETTING in os.environ or find is None:
+        return
+    programs = subprocess.run([find, "--bindir"], check=True, capture_output=True, text=True).stdout.strip()
+    folder = stack.enter_context(TemporaryDirectory())
+    user = _USER if os.getuid() == 0 else None
+    if user is not None:
+        chown(folder, user)
+    initialize = [f"{programs}/initdb", "-D", f"{folder}/data", "-U", _USER, "-A", "trust", "--no-sync"]
+    if subprocess.run(initialize, check=False, capture_output=True, user=user).returncode == 0:
+        port = servers.free_port()
+        command = [f"{programs}/postgres", "-D", f"{folder}/data", "-p", str(port), "-k", folder]
+        command += ["-c", f"max_connections={_CONNECTIONS}"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user=user)
+        stack.callback(process.wait)
+        stack.callback(process.send_signal, signal.SIGINT)  # its fast shutdown: it ends its processes, and then itself
+        servers.wait_for_port(port, process)
+        servers.POSTGRESQL = os.environ[_SETTING] = f"postgresql://{_USER}@127.0.0.1:{port}/postgres"
 
 
 def redis(stack: ExitStack, folder: Path, appendfsync: str) -> tuple[int, int]:
@@ -52,13 +84,14 @@ def postgresql(folder: Path) -> str:
     """
     problem = servers.postgresql_problem()
     if problem is not None:
-        raise Missing(f"PostgreSQL does not answer (set KIOKUPY_TEST_POSTGRESQL): {problem.splitlines()[0]}")
+        raise Missing(f"PostgreSQL does not answer (install it, or set {_SETTING}): {problem.splitlines()[0]}")
     note = folder / _NAME
     if not note.exists():
         name = f"kiokupy_bench_{uuid.uuid4().hex}"
         servers.administer(f'CREATE DATABASE "{name}"')
         note.write_text(name)
-    return urlunsplit(urlsplit(servers.POSTGRESQL)._replace(path=f"/{note.read_text()}"))
+    url: str = servers.POSTGRESQL
+    return urlunsplit(urlsplit(url)._replace(path=f"/{note.read_text()}"))
 
 
 def backends_of(url: str) -> list[int]:

@@ -19,7 +19,8 @@ from types import TracebackType
 from typing import Any
 
 from benchmarks import works
-from benchmarks.stores import CONTESTANTS, Contestant, Missing
+from benchmarks.stores import CONTESTANTS, Contestant
+from benchmarks.stores.contract import Missing
 
 _HOME = Path(__file__).parent.parent
 #: Seconds that a worker has to go away by itself.
@@ -50,14 +51,14 @@ class Worker:
             self.close()
             raise
 
-    def do(self, work: str, **arguments: Any) -> Any:
+    def do(self, name: str, /, **arguments: Any) -> Any:
         """Do a work of :class:`~benchmarks.works.Works`, and return what it returns.
 
         :raises NotImplementedError: the contestant cannot do that.
         :raises WorkFailed: it failed.
         """
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([work, arguments]) + "\n")
+        self._process.stdin.write(json.dumps([name, arguments]) + "\n")
         self._process.stdin.flush()
         return self._answer()
 

@@ -94,10 +94,11 @@ class Works:
         """Retrieve or change sessions that this process has not seen, in no order."""
         every = json.loads(self._folder.with_suffix(".ids").read_text())
         ids = random.sample(every, min(count, len(every)))
-        verb: Callable[..., object] = self._store.retrieve
-        if work == "change":
-            verb = lambda id: self._store.change(id, random.getrandbits(30))  # noqa: E731, S311  # no secret
-        return self._rate(lambda number: verb(ids[number]), most=len(ids))
+        steps: dict[str, Step] = {
+            "retrieve": lambda number: self._store.retrieve(ids[number]),
+            "change": lambda number: self._store.change(ids[number], number + time.time_ns()),
+        }
+        return self._rate(steps[work], most=len(ids))
 
     def sweep(self) -> float:
         """Seconds that it takes to take out all that has expired."""

@@ -32,7 +32,7 @@ class Contestant:
     name: str
     maker: str
     durable: Durability
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, compare=False)
     is_large: bool = False
 
     @property

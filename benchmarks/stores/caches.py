@@ -142,7 +142,8 @@ class Shelf(Keyed):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._lock = threading.Lock()
-        self._shelf = self.stack.enter_context(shelve.open(f"{folder}/shelf"))
+        shelf = shelve.open(f"{folder}/shelf")  # noqa: SIM115  # the stack closes it
+        self._shelf = self.stack.enter_context(shelf)
 
     def put(self, id: str, data: Data) -> None:
         with self._lock:

@@ -47,7 +47,7 @@ class Kioku(Store):
 
     def retrieve(self, id: str) -> Mapping[str, Any]:
         session = self._manager.open(id)
-        session["cart"]  # noqa: B018  # what is in it is unpickled when it is first asked for
+        session["cart"]  # what is in it is unpickled when it is first asked for
         return session
 
     def change(self, id: str, number: int) -> None:

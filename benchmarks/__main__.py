@@ -15,9 +15,12 @@ from benchmarks.figures import Figures, Part, load, new_part, save
 from benchmarks.payloads import LINES
 from benchmarks.stores import CONTESTANTS, Contestant, Durability
 
-_PARTS = ("sessions", "fsyncs", "memory", "large", "graphs", "startup")
+_PARTS = ("sessions", "memory", "large", "graphs", "startup")
 _OUT = Path("var/bench")
-_FEW_GRAPHS = (1, 100)
+#: What a quick run does, and who is in its larger parts.
+_FEW_GRAPHS, _FEW = (1, 100), {"kiokupy Hash", "kiokupy File", "diskcache", "Django locmem"}
+#: Beside those in memory, whose memory is weighed.
+_WEIGHED = "redis-py, AOF always"
 
 
 def main(arguments: list[str]) -> int:
@@ -29,9 +32,10 @@ def main(arguments: list[str]) -> int:
     if not options.redraw:
         options.out.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
-            services.start_postgresql(stack)
+            if any("PostgreSQL" in contestant.name for contestant in _chosen(options)):
+                services.start_postgresql(stack)
             figures = _measure(options, shlex.join(["scripts/bench", *arguments]))
-        print(report.text(figures))
+        print(report.text(figures), end="")
         (options.out / "figures.txt").write_text(report.text(figures))
         for name, picture in report.pictures(figures).items():
             (options.out / name).write_text(picture)
@@ -55,8 +59,9 @@ def _measure(options: argparse.Namespace, command: str) -> Figures:
 
 def _works(options: argparse.Namespace) -> list[tuple[str, Callable[[Part], None]]]:
     """Return the parts to be measured by name, each with what measures it."""
-    contestants = [c for c in CONTESTANTS.values() if not options.only or any(n in c.name for n in options.only)]
-    on_scale = [c for c in contestants if c.is_large or c.durable is Durability.MEMORY]
+    contestants = _chosen(options)
+    some = [c for c in contestants if not options.quick or c.name in _FEW]
+    weighed = [c for c in some if c.is_ours or c.durable is Durability.MEMORY or c.name == _WEIGHED]
 
     def in_field(chosen: list[Contestant], work: Callable[[Field], None]) -> Callable[[Part], None]:
         def run(part: Part) -> None:
@@ -75,16 +80,18 @@ def _works(options: argparse.Namespace) -> list[tuple[str, Callable[[Part], None
     filled = min(options.sessions)
     works = {
         "sessions": [(f"sessions {size}", in_field(contestants, small(size))) for size in options.bytes],
-        "fsyncs": [("fsyncs", in_field(contestants, rounds.count_fsyncs))],
-        "memory": [("memory", in_field(on_scale, lambda field: rounds.weigh(field, count=filled)))],
+        "memory": [("memory", in_field(weighed, lambda field: rounds.weigh(field, count=filled)))],
         "large": [
-            (f"large {count}", in_field([c for c in contestants if c.is_large], among(count)))
-            for count in options.sessions
+            (f"large {count}", in_field([c for c in some if c.is_large], among(count))) for count in options.sessions
         ],
         "graphs": [("graphs", lambda part: graphs.measure(part, _say, rounds=options.rounds, counts=counts))],
         "startup": [("startup", lambda part: startup.measure(part, rounds=options.rounds))],
     }
     return [found for part in options.parts for found in works[part]]
+
+
+def _chosen(options: argparse.Namespace) -> list[Contestant]:
+    return [c for c in CONTESTANTS.values() if not options.only or any(part in c.name for part in options.only)]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -143,10 +143,15 @@ def _run(part: Part, name: str, count: int) -> None:
         command = ["perl", str(Path(__file__).with_name("kiokudb.pl")), str(count), str(max(1, _ENOUGH // count))]
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=_HOME)
     if done.returncode != 0:
-        part["skipped"][name] = done.stderr.strip().splitlines()[0 if name == PERL else -1]
+        part["skipped"][name] = _reason(done.stderr, name)
         return
     for work, figure in json.loads(done.stdout).items():
         add(part, f"{work}, {count} objects", name, figure)
+
+
+def _reason(errors: str, name: str) -> str:
+    lines = errors.strip().splitlines()
+    return lines[0].partition(" (")[0] if name == PERL else lines[-1]  # Perl goes on with where it looked
 
 
 if __name__ == "__main__":

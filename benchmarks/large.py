@@ -9,7 +9,6 @@ from pathlib import Path
 
 from benchmarks import services
 from benchmarks.field import Field
-from benchmarks.payloads import pickled_bytes
 from benchmarks.stores import Contestant
 from benchmarks.stores.contract import LIFETIME
 
@@ -25,7 +24,6 @@ def measure(field: Field, *, rounds: int, seconds: float, count: int) -> None:
     :param seconds: how long a work is done in a round.
     :param count: how many sessions.
     """
-    field.part["pickled bytes"] = pickled_bytes(_SIZE)
     for contestant in field.starting():
         field.say(f"{contestant.name} is filled with {count:,} sessions")
         field.attempt(_fill, contestant, count)

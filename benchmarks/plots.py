@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-_BAR, _GAP, _LABEL, _WIDTH, _FIGURE, _HEAD = 16, 6, 230, 420, 80, 34
+_BAR, _GAP, _LABEL, _WIDTH, _FIGURE, _HEAD = 16, 6, 260, 420, 80, 34
 _OURS, _DURABLE, _NOT_DURABLE = "#1b5e9e", "#6b6b6b", "#c4c4c4"
 
 

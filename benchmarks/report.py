@@ -25,10 +25,11 @@ def text(figures: Figures) -> str:
     pieces = []
     for part, content in sorted(figures.items()):
         pieces.append(f"{part}: {content['command']}, {content['taken']}, {content['machine']}")
-        size = int(part.split()[1]) if part.startswith("sessions") else 0
-        pieces.append(tables.small(figures, size) if size else tables.any_part(figures, part))
-        if size:
-            pieces.append(tables.ratios(figures, size))
+        if part.startswith("sessions"):
+            size = int(part.split()[1])
+            pieces += [tables.small(figures, size), tables.ratios(figures, size)]
+        else:
+            pieces.append(tables.graphs(figures) if part == "graphs" else tables.any_part(figures, part))
     pieces += [tables.goals_table(figures), tables.summary(goals(figures)), tables.skipped(figures)]
     return "\n\n".join(pieces) + "\n"
 
@@ -71,7 +72,7 @@ def document(figures: Figures) -> str:
         large="\n\n".join(f"{_count(part)} sessions:\n\n{tables.any_part(figures, part)}" for part in large),
         memory=tables.any_part(figures, "memory"),
         startup=tables.any_part(figures, "startup"),
-        graphs=_graphs(figures),
+        graphs=tables.graphs(figures),
         skipped=tables.skipped(figures),
     )
 
@@ -88,10 +89,3 @@ def publish(figures: Figures, folder: Path = DOCS) -> None:
 
 def _count(part: str) -> str:
     return f"{int(part.split()[1]):,}"
-
-
-def _graphs(figures: Figures) -> str:
-    works = figures.get("graphs", {}).get("works", {})
-    names = list(dict.fromkeys(name for found in works.values() for name in found))
-    rows = [[work, *(tables.number(median(figures, "graphs", work, name)) for name in names)] for work in works]
-    return tables.table(["work", *names], rows)

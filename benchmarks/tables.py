@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from benchmarks.figures import Figures, median, ratio
 from benchmarks.goals import Goal, Reached, goals, verdict
-from benchmarks.rounds import WORKS
+from benchmarks.rounds import FSYNCS, WORKS
 from benchmarks.stores import CONTESTANTS
 
 _NONE = "–"  # noqa: RUF001  # a dash, as tables have it where there is nothing
@@ -36,7 +36,7 @@ def small(figures: Figures, size: int) -> str:
     """Return operations a second of small works, with the durability and the fsyncs of a change."""
     part = f"sessions {size}"
     rows = [
-        [name, str(CONTESTANTS[name].durable), number(median(figures, "fsyncs", "fsyncs of a change", name)), *cells]
+        [name, str(CONTESTANTS[name].durable), number(median(figures, part, FSYNCS.format("change"), name)), *cells]
         for name, cells in _cells(figures, part, list(WORKS), lambda work, name: median(figures, part, work, name))
     ]
     return table(["contestant", "durable", "fsyncs", *WORKS], rows)
@@ -59,6 +59,14 @@ def any_part(figures: Figures, part: str) -> str:
     names = list(dict.fromkeys(name for found in works.values() for name in found))
     rows = [[name, *(number(median(figures, part, work, name)) for work in works)] for name in names]
     return table(["contestant", *works], rows)
+
+
+def graphs(figures: Figures) -> str:
+    """Return the costs of object graphs, a row for each work."""
+    works = figures.get("graphs", {}).get("works", {})
+    names = list(dict.fromkeys(name for found in works.values() for name in found))
+    rows = [[work, *(number(median(figures, "graphs", work, name)) for name in names)] for work in works]
+    return table(["microseconds an object", *names], rows)
 
 
 def goals_table(figures: Figures) -> str:

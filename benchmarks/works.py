@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import threading
@@ -34,6 +35,8 @@ class Works:
         self._data = payload(size)
         #: The ids of the sessions that are there.
         self._ids: list[str] = []
+        #: What changes write: never what is there already, or a store that compares would have nothing to do.
+        self._numbers = itertools.count(time.time_ns())
 
     def create(self) -> float:
         """New sessions, stored."""
@@ -50,14 +53,14 @@ class Works:
     def change(self) -> float:
         """Read, modify, store: hot sessions in turn."""
         hot = self._ids[:_HOT]
-        return self._rate(lambda number: self._store.change(hot[number % len(hot)], number))
+        return self._rate(lambda number: self._change(hot[number % len(hot)]))
 
     def change_threads(self, threads: int) -> float:
         """Read, modify, store in many threads, each with sessions of its own."""
 
         def step_of(thread: int) -> Step:
             own = self._ids[:_HOT][thread::threads]
-            return lambda number: self._store.change(own[number % len(own)], number)
+            return lambda number: self._change(own[number % len(own)])
 
         return self._rate_of_threads(threads, step_of)
 
@@ -71,7 +74,7 @@ class Works:
                 if number % _WRITES_IN:
                     self._store.retrieve(choose(hot))
                 else:
-                    self._store.change(choose(hot), number)
+                    self._change(choose(hot))
 
             return step
 
@@ -96,7 +99,7 @@ class Works:
         ids = random.sample(every, min(count, len(every)))
         steps: dict[str, Step] = {
             "retrieve": lambda number: self._store.retrieve(ids[number]),
-            "change": lambda number: self._store.change(ids[number], number + time.time_ns()),
+            "change": lambda number: self._change(ids[number]),
         }
         return self._rate(steps[work], most=len(ids))
 
@@ -118,7 +121,7 @@ class Works:
             self._ids += [self._store.create(self._data) for _ in range(count)]
         else:
             for number in range(count):
-                self._store.change(self._ids[number % len(self._ids)], number)
+                self._change(self._ids[number % len(self._ids)])
         return count
 
     def pids(self) -> list[int]:
@@ -132,6 +135,9 @@ class Works:
             for line in Path(f"/proc/{pid}/status").read_text().splitlines():
                 found += int(line.split()[1]) * 1024 if line.startswith(_MEMORY) else 0
         return found
+
+    def _change(self, id: str) -> None:
+        self._store.change(id, next(self._numbers))
 
     def _rate(self, step: Step, most: int | None = None) -> float:
         return _rate(step, self._seconds, most)[0]

@@ -46,7 +46,7 @@ def checker(find_class: Callable[[str, str], Any]) -> Check:
 
 
 def install(storage: Any, check: Check) -> None:
-    """Have a storage check records; one of ZEO has its server resolve conflicts, by what is installed there."""
+    """Have a storage check records; a ZEO server resolves conflicts itself, unless it is told to leave that to us."""
     if hasattr(storage, _HOOK):
         setattr(storage, _HOOK, check)
 

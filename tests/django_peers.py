@@ -24,7 +24,7 @@ def main(folder, target):
     from sessions_tests import tests
 
     from kiokupy.web.django import SessionStore
-    from kiokupy.web.django_middleware import SessionMiddleware
+    from kiokupy.web.django.middleware import SessionMiddleware
 
     class EngineTests(tests.SessionTestsMixin, SimpleTestCase):
         backend = SessionStore

@@ -17,6 +17,12 @@ TEMPLATES = {
 begun, gate = threading.Event(), threading.Event()
 
 
+def configure_once():
+    """Set Django up for tests in memory, whichever module of them comes first."""
+    if not settings.configured:
+        configure({"target": "Hash"}, ":memory:")
+
+
 def configure(target, database, **more):
     """Set Django up; once in a process."""
     settings.configure(
@@ -32,7 +38,7 @@ def configure(target, database, **more):
             "django.contrib.sessions",
         ],
         MIDDLEWARE=[
-            "kiokupy.web.django_middleware.SessionMiddleware",
+            "kiokupy.web.django.middleware.SessionMiddleware",
             "django.middleware.common.CommonMiddleware",
             "django.middleware.csrf.CsrfViewMiddleware",
             "django.contrib.auth.middleware.AuthenticationMiddleware",

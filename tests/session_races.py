@@ -11,6 +11,7 @@ import threading
 import kiokupy
 from kiokupy import SessionManager, SessionPolicy
 from kiokupy.maintenance import fsck
+from kiokupy.maintenance.findings import Kind
 from kiokupy.sessions.merging import appended
 from kiokupy.sessions.shelf import SLICE, Shelf
 
@@ -62,7 +63,8 @@ def check_indexes(directory):
             owner = hashlib.sha256(one.principal.encode()).digest()
             expected |= {owner, owner + key}
     assert principals == expected
-    assert fsck(directory).findings == []
+    # What the application deleted is missed by sessions that refer to it, as it is by objects.
+    assert [finding for finding in fsck(directory).findings if finding.kind is not Kind.REFERENCE] == []
 
 
 def check_nothing_is_left(directory, now):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ZODB.MappingStorage import MappingStorage
 
 import kiokupy
 from kiokupy import KiokuError, NotLoadable, SessionGone, SessionManager, SessionPolicy, SettingsError, resolving
@@ -146,6 +147,15 @@ class TestPoisonedIds:
         assert id is None or manager.destroy(id) is False
         assert manager.conclude(manager.open(id, lazy=True)) is CookieAction.KEEP
         assert last_write(manager) == before
+
+    @pytest.mark.parametrize("id", [id for id in POISONED if id], ids=lambda value: ascii(value)[:20])
+    def test_what_is_no_id_is_told_from_an_unknown_one_before_the_store_is_asked(self, new_manager, id):
+        said = []
+        manager = new_manager(listeners=[lambda event: said.append(event.detail)])
+        manager.close()
+        manager.retrieve(id)
+
+        assert said == ["it cannot be an id"]
 
     @pytest.mark.parametrize("form", [bytes.hex, lambda key: base64.urlsafe_b64encode(key).decode().rstrip("="), repr])
     def test_what_stands_in_the_store_is_no_id(self, manager, form):
@@ -470,10 +480,17 @@ class TestWrittenStore:
 
     def test_what_may_be_loaded_may_be_in_a_conflict(self):
         check = resolving.checker(TypeMap([Basket]).find)
-        for name in (b"test_attacks\nBasket", b"kiokupy.entry\nEntry", b"kiokupy.entry\nrestore", b"datetime\ndate"):
-            record = b"\x80\x03ckiokupy.entry\nEntryTree\n.\x80\x03c" + name + b"\n."
+        names = (b"test_attacks\nBasket\n", b"kiokupy.entry\nEntry\n", b"datetime\ndate\n")
+        for name in (*names, b"kiokupy.entry\nrestore\nX\x01\x00\x00\x00aN\x86R"):
+            record = b"\x80\x03ckiokupy.entry\nEntryTree\n.\x80\x03c" + name + b"."
 
             assert check(record) == record
+
+    def test_a_storage_that_resolves_no_conflicts_needs_no_check(self):
+        storage = MappingStorage()
+        resolving.install(storage, bytes)
+
+        assert not hasattr(storage, "_crs_untransform_record_data")
 
     @pytest.mark.parametrize("readonly", [False, True])
     @pytest.mark.parametrize("before", [b"", b"\x80\x03K\x00.", b"\x80\x03K\x05.\x80\x03C\x01aC\x01b\x86."])

@@ -26,7 +26,7 @@ def test_every_attribute_can_be_set():
 
 def test_a_deletion_has_the_same_place_and_is_in_the_past():
     assert Cookie(domain="example.org").deleted() == (
-        "session=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; Domain=example.org; Secure; HttpOnly; "
+        "__Secure-session=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; Domain=example.org; Secure; HttpOnly; "
         "SameSite=Lax"
     )
 

@@ -17,7 +17,7 @@ from conftest import new_place
 import kiokupy
 from kiokupy.errors import KiokuError, NotStorable, SettingsError
 
-django_site.configure({"target": "Hash"}, ":memory:")
+django_site.configure_once()
 
 from django.contrib.sessions.backends.base import CreateError, UpdateError  # noqa: E402
 from django.contrib.sessions.exceptions import SessionInterrupted  # noqa: E402
@@ -27,9 +27,9 @@ from django.core.management import call_command  # noqa: E402
 from django.http import HttpResponse  # noqa: E402
 from django.test import Client, RequestFactory, override_settings  # noqa: E402
 
-from kiokupy.web import django_settings  # noqa: E402
 from kiokupy.web.django import SessionStore  # noqa: E402
-from kiokupy.web.django_middleware import SessionMiddleware  # noqa: E402
+from kiokupy.web.django import settings as django_settings  # noqa: E402
+from kiokupy.web.django.middleware import SessionMiddleware  # noqa: E402
 
 WEEK = 7 * 24 * 3600
 
@@ -494,7 +494,7 @@ import os, sys, threading
 import django_site
 
 django_site.configure(sys.argv[1], ":memory:")
-from kiokupy.web import django_settings
+from kiokupy.web.django import settings as django_settings
 from kiokupy.web.django import SessionStore
 
 store = SessionStore()

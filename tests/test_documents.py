@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 import servers
 
+from kiokupy.testing import AdapterSuite
+
 HOME = Path(__file__).parent.parent
+#: What OWASP's ASVS 5.0 requires of sessions and cookies.
+ASVS = [
+    *(f"7.{section}.{number}" for section, last in enumerate((3, 4, 2, 5, 3, 2), 1) for number in range(1, last + 1)),
+    *(f"3.3.{number}" for number in range(1, 6)),
+]
 DOCUMENTS = [HOME / "README.rst", *sorted((HOME / "docs").glob("*.rst"))]
 
 
@@ -62,3 +69,30 @@ def test_the_page_on_kiokudb_names_only_tests_that_are_there():
 
     assert len(named) > 20
     assert {name for name in named if not (HOME / "tests" / f"{name}.py").exists()} == set()
+
+
+def test_the_page_on_security_names_only_tests_that_are_there():
+    named = set(re.findall(r"\b(AdapterSuite|test_\w+)\.(test_\w+)", (HOME / "docs" / "security.rst").read_text()))
+    suite = {name for name in dir(AdapterSuite) if name.startswith("test_")}
+    there = {("AdapterSuite", name) for name in suite}
+    for module in {module for module, _ in named if module != "AdapterSuite"}:
+        text = (HOME / "tests" / f"{module}.py").read_text()
+        there |= {(module, name) for name in re.findall(r"^ *def (test_\w+)", text, re.MULTILINE)}
+
+    assert len(named) > 60
+    assert named - there == set()
+    assert "test_" not in re.sub(
+        r"\b(AdapterSuite|test_\w+)\.test_\w+", "", (HOME / "docs" / "security.rst").read_text()
+    )
+
+
+@pytest.mark.parametrize("requirement", ASVS)
+def test_the_page_on_security_goes_through_the_requirements(requirement):
+    assert f"**{requirement}**" in (HOME / "docs" / "security.rst").read_text()
+
+
+def test_the_page_on_security_names_all_attacks():
+    attacks = re.findall(r"^    def (test_\w+)", (HOME / "tests" / "test_attacks.py").read_text(), re.MULTILINE)
+    page = (HOME / "docs" / "security.rst").read_text()
+
+    assert [name for name in attacks if f"test_attacks.{name}" not in page] == []

@@ -137,8 +137,19 @@ class TestSessions:
             "expires": "2027-01-15T08:30:00+00:00",
             "expired": False,
             "principal": "alice",
+            "authenticated": "2027-01-15T08:00:00+00:00",
             "content": {"cart": {"items": [{"$class": f"{__name__}:Book", "title": "Emma", "pages": 3}]}},
         }
+
+    def test_where_a_session_is_used_and_where_it_moved_is_shown(self, manager, dump):
+        policy = kiokupy.SessionPolicy(clock=lambda: NOW, overlap=60)
+        session = kiokupy.SessionManager(manager.directory, policy).open(device=kiokupy.Device("Lynx", "192.0.2.1"))
+        session.flush()
+        session.regenerate()
+        moved, found = sorted(rows(dump()[1]), key=lambda row: "user_agent" in row)
+
+        assert (found["user_agent"], found["address"]) == ("Lynx", "192.0.2.1")
+        assert moved["moved_to"] == found["session"]
 
     def test_the_id_in_the_cookie_finds_a_session_and_is_shown_nowhere(self, manager, dump):
         one, _ = manager.create(), manager.create()

@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 import kiokupy
 from kiokupy import SessionManager
 from kiokupy.web.asgi import SessionMiddleware
-from kiokupy.web.async_session import AsyncSession
+from kiokupy.web.asgi.session import AsyncSession
 from kiokupy.web.cookies import Cookie
 
 

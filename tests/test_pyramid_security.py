@@ -14,7 +14,7 @@ import kiokupy
 from kiokupy import SessionManager
 from kiokupy.web.cookies import Cookie
 from kiokupy.web.pyramid import set_up
-from kiokupy.web.pyramid_security import SessionSecurityPolicy
+from kiokupy.web.pyramid.security import SessionSecurityPolicy
 
 
 class Root:

@@ -127,6 +127,16 @@ class TestOnEveryBackend:
         assert manager.retrieve(session.id) is None
         assert manager.retrieve(other.id) is not None
 
+    def test_everybodys_sessions_are_ended(self, manager, monkeypatch):
+        monkeypatch.setattr("kiokupy.sessions.manager.BATCH", 2)
+        for name in ("alice", "bob", "alice"):
+            manager.open().login(name)
+        manager.create()
+
+        assert manager.destroy_everyone() == 4
+        assert (stored(manager), list(manager.sessions("alice"))) == ([], [])
+        assert manager.destroy_everyone() == 0
+
     def test_a_sweep_takes_out_what_has_expired_and_nothing_else(self, manager, clock):
         for _ in range(5):
             manager.open().login("alice")

@@ -396,6 +396,18 @@ class TestMergesOfWhatWasDoneTwice:
 
         assert self.meet(hash_shop, mine, lambda session: session.append("log", "d"))["log"] == ["a", "d", "b", "c"]
 
+    def test_what_was_saved_is_not_appended_again(self, hash_shop):
+        def mine(session):
+            for entry in "bc":
+                session.append("log", entry)
+                session.increment("count")
+                session.flush()
+            session.append("log", "d")
+            session.increment("count")
+
+        found = self.meet(hash_shop, mine, lambda session: session.append("log", "e"))
+        assert found == {"count": 13, "log": ["a", "b", "c", "e", "d"]}
+
     def test_a_list_that_became_shorter_keeps_what_was_appended(self, hash_shop):
         def mine(session):
             session["log"].clear()
@@ -475,6 +487,67 @@ class TestSweeps:
             assert all(shop.manager.retrieve(session.id) is not None for session in made)
             assert len(shelf_of(directory)[0]) == len(alive) + len(made)
             check_indexes(directory)
+            check_nothing_is_left(directory, START + 100 * IDLE)
+
+    def test_a_session_whose_life_was_made_shorter_is_swept_at_its_end(self, hash_shop):
+        session = hash_shop.manager.create()
+        session.set_lifetime(idle=120)
+        session.flush()
+        hash_shop.clock.now += 120
+
+        assert hash_shop.manager.sweep() == 1
+
+    def test_a_session_without_an_end_is_never_swept_until_it_has_one(self, hash_shop):
+        session = hash_shop.manager.create()
+        session.set_lifetime(idle=None, absolute=None)
+        session.flush()
+        hash_shop.clock.now += 100 * IDLE
+        assert hash_shop.manager.sweep() == 0
+        session.set_lifetime(idle=IDLE)
+        session.flush()
+        hash_shop.clock.now += IDLE
+
+        assert hash_shop.manager.sweep() == 1
+        assert shelf_of(hash_shop.directory) == ({}, set(), set())
+
+    def test_a_session_that_ends_later_in_the_same_minute_stays(self, hash_shop):
+        hash_shop.clock.now = START + 30
+        session = hash_shop.manager.create()
+        hash_shop.clock.now += IDLE - 1
+
+        assert hash_shop.manager.sweep() == 0
+        assert hash_shop.manager.retrieve(session.id) is not None
+        hash_shop.clock.now += 1
+        assert hash_shop.manager.sweep() == 1
+
+    def test_a_damaged_session_is_left_to_fsck(self, hash_shop):
+        hash_shop.manager.create()
+        with hash_shop.directory.new_unit() as unit:
+            (entry,) = unit.root["sessions"].values()
+            entry.record = entry.record._replace(head=b"nonsense")
+            unit.commit()
+        hash_shop.clock.now += IDLE
+
+        assert [hash_shop.manager.sweep() for _ in range(2)] == [0, 0]
+        with hash_shop.directory.new_unit() as unit:
+            assert len(unit.root["sessions"]) == 1
+
+    def test_old_ids_lead_to_a_session_over_a_few_moves_and_end_it(self):
+        with kiokupy.connect() as directory:
+            shop = Shop(directory, overlap=60)
+            session = shop.manager.create()
+            ids = [session.id]
+            for _ in range(12):
+                ids.append(session.regenerate())
+            assert [shop.manager.retrieve(id) is not None for id in ids] == [False] * 3 + [True] * 10
+            shop.clock.now += 60
+            assert shop.manager.destroy(ids[-2]) is False
+            session.regenerate()
+            assert shop.manager.destroy(ids[-1]) is True
+
+            assert shop.manager.retrieve(session.id) is None
+            with pytest.raises(SessionGone):
+                session.regenerate()
             check_nothing_is_left(directory, START + 100 * IDLE)
 
     def test_an_id_that_leads_to_another_for_a_while_is_no_session(self):

@@ -66,6 +66,11 @@ def test_all_sessions_of_a_principal_are_ended(run):
     assert run("list", "--principal", "alice") == (0, [])
 
 
+def test_all_sessions_of_everybody_are_ended(run):
+    assert run("revoke-all") == (0, ["4 sessions ended"])
+    assert run("stats") == (0, ["0 alive", "0 expired, for the next sweep"])
+
+
 def test_a_store_that_is_not_there_is_not_made(tmp_path, capsys):
     assert command.main([str(tmp_path / "none.fs"), "list"]) == 2
     assert "kiokupy-sessions: " in capsys.readouterr().err

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from kiokupy.testing import Site
+from kiokupy.testing.adapters import site
+
 TOY = Path(__file__).parent / "toy_adapter"
 
 
@@ -51,4 +54,17 @@ def test_a_capability_that_there_is_not_is_refused():
     script = "from kiokupy.testing import AdapterSuite\nclass Bad(AdapterSuite):\n    capabilities = ['quick']"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
-    assert "there is no capability 'quick'. There are: lazy, streaming" in done.stderr
+    assert "there is no capability 'quick'. There are: lazy, merging, partitioned, streaming" in done.stderr
+
+
+def test_a_page_that_the_site_has_not_is_not_found():
+    answer = Site().answer({}, "/no-such-page")
+
+    assert answer.status_line == "404 Not Found"
+
+
+def test_a_request_does_not_wait_for_ever_at_the_gate(monkeypatch):
+    monkeypatch.setattr(site, "_PATIENCE", 0.01)
+
+    with pytest.raises(TimeoutError):
+        Site().answer({}, "/slow", "key=a&value=1")

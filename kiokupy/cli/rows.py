@@ -88,6 +88,13 @@ class Rows:
             "expired": facts.expires <= self._now,
             "principal": inspection.render(facts.principal),
         }
+        if facts.authenticated is not None:
+            row["authenticated"] = _moment(facts.authenticated)
+        for name in ("user_agent", "address"):
+            if getattr(facts, name) is not None:
+                row[name] = inspection.render(getattr(facts, name))
+        if facts.successor is not None:
+            row["moved_to"] = facts.successor.hex()
 
     def _object(self, id: str, entry: Entry) -> Row:
         row: Row = {"object": inspection.render(id)}

@@ -58,6 +58,10 @@ def _revoke(manager: SessionManager, options: argparse.Namespace) -> int:
     return _say([f"{manager.destroy_all(options.principal)} sessions ended"])
 
 
+def _revoke_all(manager: SessionManager, options: argparse.Namespace) -> int:
+    return _say([f"{manager.destroy_everyone()} sessions ended"])
+
+
 def _end(manager: SessionManager, options: argparse.Namespace) -> int:
     ended = manager.end(options.principal, options.handle)
     _say(["the session is ended" if ended else "there is no such session"])
@@ -69,6 +73,7 @@ _VERBS: dict[str, Callable[[SessionManager, argparse.Namespace], int]] = {
     "stats": _stats,
     "sweep": _sweep,
     "revoke": _revoke,
+    "revoke-all": _revoke_all,
     "end": _end,
 }
 
@@ -96,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     sweeping.add_argument("--limit", type=_count, metavar="N", help="so many at most")
     revoking = verbs.add_parser("revoke", help="end all sessions of a principal")
     revoking.add_argument("principal")
+    verbs.add_parser("revoke-all", help="end all sessions, of everybody")
     ending = verbs.add_parser("end", help="end one session of a principal")
     ending.add_argument("principal")
     ending.add_argument("handle", help="as the list shows it")

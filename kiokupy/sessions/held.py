@@ -54,6 +54,11 @@ class Held:
         return self.changes.get(name, getattr(self.facts, name))
 
     @property
+    def stored_id(self) -> str | None:
+        """The id that it is stored under."""
+        return None if self.record is None else self.id
+
+    @property
     def expected(self) -> Facts:
         """The facts as they will be."""
         return self.facts._replace(**self.changes)

@@ -29,15 +29,16 @@ class Joint:
         self._objects: ScopeObjects | None = None
         self._over = False
         self._write: Write = _unbound
-        self._reset = self._committed = _nothing
+        self._reset: Callable[..., None] = _nothing
+        self._committed = _nothing
         self._mark: Callable[[], Callable[[], None]] = lambda: _nothing
         #: The sessions that this one was, to be ended with the transaction.
         self.ended: list[Held] = []
 
-    def bind(self, write: Write, reset: Callable[[], None], mark: Callable[[], Callable[[], None]]) -> None:
+    def bind(self, write: Write, reset: Callable[..., None], mark: Callable[[], Callable[[], None]]) -> None:
         """Be the joint of a session.
 
-        :param reset: called when the session is to be as the store has it.
+        :param reset: called when the session is to be as the store has it; with ``over``, whether the scope has ended.
         :param mark: called at a savepoint; returns what lets the session be again as it is then.
         """
         self._write, self._reset, self._mark = write, reset, mark
@@ -97,7 +98,7 @@ class Joint:
         """Let the session be as the store has it."""
         self._committed = _nothing
         self.ended.clear()
-        self._reset()
+        self._reset(over=not self.is_usable)
 
     def mark(self) -> Callable[[], None]:
         """At a savepoint: return what lets the session be again as it is now."""

@@ -147,6 +147,15 @@ class SessionManager(Keeper):
         """End one of a principal's sessions, by the handle that :meth:`sessions` gave; tell whether it was there."""
         return self._revoke(principal, lambda roster: roster.end(principal, handle=handle)) > 0
 
+    def destroy_everyone(self) -> int:
+        """End all sessions, of everybody, in many transactions, and return how many there were."""
+        total, left = 0, True
+        while left:
+            ended, left = self.transact(lambda unit: Roster(unit, self.events, self.policy.clock()).clear(BATCH))
+            self.events.tell(ended)
+            total += len(ended)
+        return total
+
     def sweep(self, limit: int | None = None) -> int:
         """Take expired sessions out of the store, in many transactions, and return how many.
 

@@ -90,13 +90,14 @@ class SessionPolicy:
         return _own_or(facts.idle, self.remember_idle if facts.lasting else self.idle)
 
 
-def check_limit(name: str, value: float | None) -> None:
-    """Refuse what is no limit of a session's life.
+def check_limit(name: str, value: float | None) -> float:
+    """Return a limit of a session's life, infinity for ``None``.
 
     :raises SettingsError: it is none.
     """
     if value is not None and not value > 0:
         raise SettingsError(f"{name} is a number of seconds above 0, or None, not {value!r}", target=name)
+    return math.inf if value is None else float(value)
 
 
 def _own_or(own: float | None, limit: float | None) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 from kiokupy.database import Unit
 from kiokupy.sessions.events import Event, EventKind, Events
@@ -89,6 +90,13 @@ class Roster:
             if key != keep and handle in (None, handle_of(key)):
                 ended += self.remove(key, "revoked")
         return ended
+
+    def clear(self, most: int) -> tuple[list[Event], bool]:
+        """End so many sessions, whoever's they are; tell which, and whether there are others."""
+        ended: list[Event] = []
+        for key in list(islice(self._shelf.sessions.keys(), most)):
+            ended += self.remove(key, "revoked")
+        return ended, bool(self._shelf.sessions)
 
     def remove(self, key: bytes, why: str) -> list[Event]:
         """End the session of a key, and tell so if it was there."""

@@ -87,7 +87,7 @@ class Attempt:
         key, entry, current = found
         changed = self._merge(entry.record)
         facts = self._as_of_now(current._replace(**held.changes))
-        stays = facts.principal == current.principal and facts.authenticated == current.authenticated
+        stays = "authenticated" not in held.changes
         if facts.principal is not None and not stays:
             self._admit(facts.principal, key)
         if held.next_id is None and facts.principal != current.principal and not held.rotated:

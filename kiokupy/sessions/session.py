@@ -80,8 +80,8 @@ class Session(SessionTerms):
         #: Whether it was saved since it was opened.
         self.saved = False
         self._held = held
-        # What is committed: the id that the session is stored under, and whether it was ended.
-        self._kept: tuple[str | None, bool] = client_id, False
+        # How it was committed last, and whether it was ended.
+        self._kept: tuple[Held | None, bool] = None, False
         if joint is not None:
             joint.bind(partial(manager.write, self), self.reset, self._mark)
 
@@ -160,7 +160,8 @@ class Session(SessionTerms):
     def open(self) -> None:
         """Ask the store for a lazy session."""
         if self._held is None:
-            self._held = self._manager.begin(self, self._kept[0])
+            kept = self._kept[0]
+            self._held = self._manager.begin(self, self.client_id if kept is None else kept.stored_id)
 
     def flush(self) -> None:
         """Save what changed; see :meth:`SessionManager.flush`."""
@@ -188,11 +189,12 @@ class Session(SessionTerms):
 
     def settle(self) -> None:
         """Know that the session is committed as it is."""
-        self._kept = None if self.held.record is None else self.held.id, self.destroyed
+        self._kept = self.held.copy(), self.destroyed
 
-    def reset(self) -> None:
-        """Drop all changes: the session is again as the store has it."""
-        self._held, self.destroyed = None, self._kept[1]
+    def reset(self, *, over: bool) -> None:
+        """Drop all changes: be again as the store has it, or, if the scope is over, as that committed it."""
+        kept, self.destroyed = self._kept
+        self._held = replace(kept.copy(), data=None) if over and kept is not None else None
 
     def _mark(self) -> Callable[[], None]:
         """Return what lets the session be again as it is now; objects of its own are other ones then."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from datetime import datetime
 from types import EllipsisType
@@ -104,10 +103,9 @@ class SessionTerms(SessionMapping):
         :param lasting: whether its cookie outlives the browser.
         :raises SettingsError: a limit is not above 0.
         """
-        for name, limit in (("idle", idle), ("absolute", absolute)):
+        for name, limit in {"idle": idle, "absolute": absolute}.items():
             if not isinstance(limit, EllipsisType):
-                check_limit(name, limit)
-                self.held.changes[name] = math.inf if limit is None else float(limit)
+                self.held.changes[name] = check_limit(name, limit)
         if not isinstance(lasting, EllipsisType):
             self.held.changes["lasting"] = bool(lasting)
 

@@ -1,4 +1,4 @@
-"""The suite that shows a backend fit to keep graphs; kiokupy's own backends run it too.
+"""The suites that show a backend fit to keep graphs, and a web adapter fit to keep sessions; kiokupy's own run them.
 
 A backend's author subclasses :class:`BackendSuite` in a test module, says what the backend can do, and where a test may
 make a store::
@@ -17,7 +17,30 @@ Every test has a store of its own. One that needs a capability which is not decl
 each test the suite looks for what was left behind: unloaded objects, open connections, threads, a store that cannot be
 opened again.
 
-It needs pytest; nothing else of kiokupy does.
+A web adapter's author subclasses :class:`AdapterSuite`, and serves the suite's site with the adapter: an application of
+one view, which gives ``site.answer()`` the request's session, the path and the query. For example, with an adapter for
+WSGI, and a server that runs it in threads of the test's process::
+
+    from kiokupy.testing import AdapterCapability, AdapterSuite
+
+    class TestMine(AdapterSuite):
+        capabilities = {AdapterCapability.LAZY, AdapterCapability.MERGING}
+
+        @pytest.fixture
+        def url(self, site, manager, cookie):
+            def view(environ, start_response):
+                answer = site.answer(environ["my.session"], environ["PATH_INFO"], environ["QUERY_STRING"])
+                start_response(answer.status_line, answer.headers)
+                return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+
+            with served(MyMiddleware(view, manager, cookie)) as url:
+                yield url
+
+The tests visit it over real HTTP: sessions are begun, changed, moved and ended, ids are planted, requests overlap and
+fail, and time passes. What is done to a session by other words in the adapter's framework is said in a subclass of
+:class:`Site`, at ``site_class``; its pages are in :mod:`kiokupy.testing.adapters.site`.
+
+They need pytest; nothing else of kiokupy does.
 """
 
 import pkgutil

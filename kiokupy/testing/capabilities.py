@@ -26,6 +26,10 @@ class AdapterCapability(enum.StrEnum):
     """What a web adapter declares; its value may be written as a plain string."""
 
     LAZY = "lazy"  #: a request that does not touch its session does not ask the store, whatever its cookie says
+    MERGING = (
+        "merging"  #: requests of one session at a time are merged; a session in the application's transaction is not
+    )
+    PARTITIONED = "partitioned"  #: the cookie can be one that a page of another site, with us in a frame, has apart
     STREAMING = "streaming"  #: the body of an answer can be made while it is sent
 
 

@@ -20,8 +20,8 @@ _PAST = "Thu, 01 Jan 1970 00:00:00 GMT"
 class Cookie:
     """The session cookie's attributes; the defaults are the safe ones.
 
-    :param name: ``__Host-session`` by default where the browser accepts that prefix (secure, path ``/``, no domain),
-        else ``session``.
+    :param name: by default ``__Host-session`` where browsers accept that prefix (secure, path ``/``, no domain), else
+        ``__Secure-session``, and ``session`` without ``secure``.
     :param secure: send it over HTTPS only. ``secure=False`` is the one switch for development over plain HTTP.
     :param samesite: ``Lax``, ``Strict`` or ``None`` (which needs ``secure``).
     :param max_age: seconds that the browser keeps it; ``None``: until the browser ends, or for as long as a session
@@ -41,7 +41,8 @@ class Cookie:
     def __post_init__(self) -> None:
         host_only = self.secure and self.path == "/" and self.domain is None
         if not self.name:
-            object.__setattr__(self, "name", "__Host-session" if host_only else "session")
+            prefix = "__Host-" if host_only else "__Secure-" if self.secure else ""
+            object.__setattr__(self, "name", f"{prefix}session")
         self._check("name", _fits(_TOKEN, self.name), "It is made of letters, digits and -_.")
         prefix = self.name.lower()  # browsers mind the prefixes in any case
         self._check("name", len(self.name) <= _LONGEST_NAME, f"Browsers keep {_LONGEST} bytes, with the id")

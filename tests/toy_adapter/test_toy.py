@@ -42,7 +42,7 @@ def served(app):
 
 
 class TestToy(AdapterSuite):
-    capabilities = (AdapterCapability.LAZY,)
+    capabilities = (AdapterCapability.LAZY, AdapterCapability.MERGING, AdapterCapability.PARTITIONED)
     toy = Toy
 
     @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 _PATIENCE = 30.0
+_NO_CHUNK = b"0\r\n\r\n"  # waitress ends a chunked body also where there is none
 
 
 class SetCookie(NamedTuple):
@@ -83,7 +84,7 @@ class Browser:
         with closing(HTTPConnection(str(split.hostname), split.port, timeout=_PATIENCE)) as connection:
             connection.request(method, target, headers=headers)
             with connection.getresponse() as response:
-                body = response.fp.read() if method == "HEAD" else response.read()
+                body = response.fp.read().removesuffix(_NO_CHUNK) if method == "HEAD" else response.read()
                 page = Page(response.status, response.getheaders(), body)
         for cookie in page.cookies:
             if cookie.is_deletion:

@@ -10,6 +10,7 @@ from kiokupy.sessions.manager import SessionManager
 from kiokupy.testing.adapters.browser import Browser
 from kiokupy.testing.adapters.site import Site
 from kiokupy.testing.adapters.world import Clock, stored, under_way
+from kiokupy.testing.capabilities import AdapterCapability, needs
 from kiokupy.web.cookies import Cookie
 
 _GONE = 400
@@ -72,6 +73,7 @@ class Overlaps:
             page = slow.result()
         assert (page.status, page.body) == (_GONE, b"")
 
+    @needs(AdapterCapability.MERGING)
     def test_two_requests_that_change_different_keys_both_count(self, browser: Browser, site: Site) -> None:
         browser.get("/set", key="a", value="1")
         with under_way(browser, site, key="slow", value="1") as slow:

@@ -11,7 +11,7 @@ from flask.sessions import NullSession, SessionMixin
 from kiokupy.sessions.merging import appended
 from kiokupy.sessions.session import Session
 from kiokupy.web.exchange import Exchange
-from kiokupy.web.flask_settings import NAME
+from kiokupy.web.flask.settings import NAME
 
 _FLASHES = "_flashes"  # where flask.flash() keeps its messages
 _FRESH = "_fresh"  # where Flask-Login says whether its user has just logged in

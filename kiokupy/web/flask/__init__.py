@@ -16,12 +16,12 @@ from kiokupy.scope import Scope
 from kiokupy.sessions.facts import Device
 from kiokupy.sessions.manager import SessionManager
 from kiokupy.typemap import Allowed
-from kiokupy.web import flask_settings
 from kiokupy.web.cookies import Cookie
 from kiokupy.web.exchange import GONE_TEXT, Exchange
-from kiokupy.web.flask_commands import commands
-from kiokupy.web.flask_session import FlaskSession, NoSession
-from kiokupy.web.flask_settings import NAME, Own
+from kiokupy.web.flask import settings as own_settings
+from kiokupy.web.flask.commands import commands
+from kiokupy.web.flask.naming import FlaskSession, NoSession
+from kiokupy.web.flask.settings import NAME, Own
 from kiokupy.web.settings import Prepared
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class KiokuInterface(SessionInterface):
     def end(self, error: BaseException | None) -> None:
         """End a request that was not answered, or whose answer was streamed; what Flask calls at teardown."""
         session: FlaskSession | None = vars(flask.request._get_current_object()).get(_KEY)  # type: ignore[attr-defined]
-        if session is None:
+        if session is None or not session.kept.accessed:  # session_transaction() opens one in a request that ends first
             return
         if not session.ended:
             session.ended = True
@@ -122,14 +122,14 @@ class KiokuInterface(SessionInterface):
             if self._opened is None:
                 # Read once more: the application may have been configured, or set to debug, after it was made.
                 own, ready = self._read()
-                if self._given is None and not self._app.testing and flask_settings.is_in_memory(self._app):
+                if self._given is None and not self._app.testing and own_settings.is_in_memory(self._app):
                     self._app.logger.warning("%s does not say where to keep sessions: they end with this process", NAME)
                 self._opened = _Opened(ready.connect(), ready.cookie, own)
             return self._opened
 
     def _read(self) -> tuple[Own, Prepared]:
-        own = flask_settings.own(self._app, self._join)
-        return own, flask_settings.prepare(self._app, self._given, self._allow_classes)
+        own = own_settings.own(self._app, self._join)
+        return own, own_settings.prepare(self._app, self._given, self._allow_classes)
 
     def _settle_lifetime(self, session: FlaskSession) -> None:
         """Give a session the lifetime that ``permanent`` asks for."""

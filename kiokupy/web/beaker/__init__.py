@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kiokupy.sessions.manager import SessionManager
 from kiokupy.sessions.session import Session
 from kiokupy.web import wsgi
-from kiokupy.web.beaker_settings import NAMES, translated
+from kiokupy.web.beaker.settings import NAMES, translated
 from kiokupy.web.settings import configured
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from kiokupy.errors import NotStorable, SettingsError
 from kiokupy.rules import name_of
 from kiokupy.sessions.facts import Device
 from kiokupy.sessions.manager import SessionManager
-from kiokupy.web.async_session import AsyncSession
+from kiokupy.web.asgi.session import AsyncSession
 from kiokupy.web.cookies import Cookie
 from kiokupy.web.exchange import GONE_HEADERS, GONE_STATUS, GONE_TEXT, Exchange
 from kiokupy.web.headers import Headers

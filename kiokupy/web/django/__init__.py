@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
+from django.conf import settings as django_settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 from django.contrib.sessions.exceptions import SessionInterrupted
@@ -16,7 +16,7 @@ from kiokupy.errors import SessionGone
 from kiokupy.scope import Scope
 from kiokupy.sessions.facts import Device
 from kiokupy.sessions.session import Session
-from kiokupy.web.django_settings import manager
+from kiokupy.web.django.settings import manager
 
 T = TypeVar("T")
 
@@ -159,7 +159,7 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django has no types
 
     def is_empty(self) -> bool:
         """Tell whether there is no key, and nothing in the session that is to be stored."""
-        if settings.SESSION_SAVE_EVERY_REQUEST and self.session_key is not None:
+        if django_settings.SESSION_SAVE_EVERY_REQUEST and self.session_key is not None:
             self._get_session()  # so that a key which the store does not know is not taken for a session to be saved
         session = self._loaded
         return self.session_key is None and (session is None or not manager().is_worth_saving(session))

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
-from django.conf import settings
+from django.conf import settings as django_settings
 from django.contrib.sessions import middleware
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.core.exceptions import ImproperlyConfigured
@@ -18,7 +18,7 @@ from kiokupy.errors import SessionGone
 from kiokupy.sessions.facts import Device
 from kiokupy.sessions.session import Session
 from kiokupy.web.django import SessionStore, beside
-from kiokupy.web.django_settings import is_joined, manager
+from kiokupy.web.django.settings import is_joined, manager
 
 
 class JoinedStore(SessionStore):
@@ -128,7 +128,7 @@ class SessionMiddleware(middleware.SessionMiddleware):  # type: ignore[misc]  # 
                 session.commit()
             except SessionGone as error:
                 raise SessionInterrupted("the session was ended before the request was") from error
-        if settings.SESSION_COOKIE_NAME in response.cookies:
+        if django_settings.SESSION_COOKIE_NAME in response.cookies:
             response["Cache-Control"] = "no-store"
         return response
 

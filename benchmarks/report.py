@@ -72,6 +72,7 @@ def document(figures: Figures) -> str:
         large="\n\n".join(f"{_count(part)} sessions:\n\n{tables.any_part(figures, part)}" for part in large),
         memory=tables.any_part(figures, "memory"),
         startup=tables.any_part(figures, "startup"),
+        opening=tables.opening(figures, 1_000),
         graphs=tables.graphs(figures),
         skipped=tables.skipped(figures),
     )

@@ -26,8 +26,8 @@ WORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "90/10, 32 threads": ("mixed_threads", {"threads": 32}),
     "destroy": ("destroy", {}),
 }
-#: The name of what is counted.
-FSYNCS = "fsyncs of a {}"
+#: The names of what else is found out.
+FSYNCS, OPEN = "fsyncs of a {}", "open, seconds"
 
 
 def measure(field: Field, *, rounds: int, seconds: float, size: int) -> None:
@@ -53,7 +53,7 @@ def _open(
     field: Field, contestant: Contestant, workers: dict[Contestant, Worker], stack: ExitStack, **options: Any
 ) -> None:
     worker = workers[contestant] = stack.enter_context(field.worker(contestant, **options))
-    field.add("open, seconds", contestant, worker.opened)
+    field.add(OPEN, contestant, worker.opened)
 
 
 def _do(field: Field, contestant: Contestant, worker: Worker, name: str) -> None:

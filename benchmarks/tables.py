@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from benchmarks.figures import Figures, median, ratio
 from benchmarks.goals import Goal, Reached, goals, verdict
-from benchmarks.rounds import FSYNCS, WORKS
+from benchmarks.rounds import FSYNCS, OPEN, WORKS
 from benchmarks.stores import CONTESTANTS
 
 _NONE = "–"  # noqa: RUF001  # a dash, as tables have it where there is nothing
@@ -51,6 +51,13 @@ def ratios(figures: Figures, size: int, ours: str = "kiokupy File") -> str:
 
     rows = [[name, *cells] for name, cells in _cells(figures, part, list(WORKS), beside)]
     return table([f"{ours} beside", *WORKS], rows)
+
+
+def opening(figures: Figures, size: int) -> str:
+    """Return what importing and opening took."""
+    part = f"sessions {size}"
+    cells = _cells(figures, part, [OPEN], lambda work, name: median(figures, part, work, name))
+    return table(["contestant", "seconds"], [[name, *found] for name, found in cells])
 
 
 def any_part(figures: Figures, part: str) -> str:

@@ -18,7 +18,7 @@ from benchmarks.stores.contract import Store
 _HOT = 128
 #: One operation in so many is a change where reading and writing are mixed.
 _WRITES_IN = 10
-_KEYS, _MEMORY = "ids.json", "VmRSS:"
+_PROCESSES, _MEMORY = Path("/proc"), "VmRSS:"
 
 Step = Callable[[int], object]
 
@@ -129,10 +129,15 @@ class Works:
         return [*self._store.pids(), *self._store.shared_pids()]
 
     def memory(self) -> int:
-        """Return how many bytes the processes have in memory that work for this store alone."""
+        """Return how many bytes the processes have in memory that work for this store alone.
+
+        :raises NotImplementedError: the system does not tell in the way of Linux.
+        """
+        if not _PROCESSES.exists():
+            raise NotImplementedError
         found = 0
         for pid in self._store.pids():
-            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            for line in (_PROCESSES / str(pid) / "status").read_text().splitlines():
                 found += int(line.split()[1]) * 1024 if line.startswith(_MEMORY) else 0
         return found
 

@@ -18,7 +18,7 @@ from benchmarks.stores.contract import Missing
 from benchmarks.workers import Worker
 
 _CALLS = ("fsync", "fdatasync", "sync_file_range", "msync", "syncfs", "sync")
-_WRITES = 20
+_WRITES = 10
 
 
 def count(worker: Worker) -> dict[str, float]:

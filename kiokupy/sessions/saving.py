@@ -21,7 +21,6 @@ from kiokupy.sessions.merging import Data, Merge, merged
 from kiokupy.sessions.policy import SessionPolicy
 from kiokupy.sessions.shelf import Shelf
 
-
 #: A client says what it likes of its device, so what is kept of it has a limit.
 _LONGEST_TEXT = 500
 

@@ -1,25 +1,32 @@
-"""Object graphs: store, load, and what noticing changes costs, beside Persistent classes on the bare ZODB database.
+"""Object graphs: plain objects in kiokupy, Persistent ones in bare ZODB, and KiokuDB in Perl, all in memory.
 
-Usage: scripts/bench graphs. Each figure is the median of ROUNDS rounds of the two in turn, in memory, in microseconds
-of processor time an object; every object has a string, a number, a list and a reference to another one.
+Figures are microseconds of processor time an object; every object has a string, a number, a list and a reference to
+another one. Each contestant has a process of its own in each round: ``python -m benchmarks.graphs NAME COUNT``.
 """
 
 from __future__ import annotations
 
-import statistics
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from shutil import which
 
 import transaction
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 from ZODB import DB
+from ZODB.MappingStorage import MappingStorage
 
 import kiokupy
-from kiokupy.backends.hash import HashStorage
+from benchmarks.figures import Part, add
 
-ROUNDS = 5
-COUNTS = (1, 100, 10_000)
+COUNTS = (1, 100, 10_000, 100_000)
+_HOME = Path(__file__).parent.parent
+#: Small graphs are stored so often that this many objects are.
+_ENOUGH = 1_000
 Figures = dict[str, float]
 
 
@@ -30,18 +37,21 @@ class Person:
         self.name, self.age, self.tags, self.friend = f"person {number}", number, ["a", str(number)], friend
 
 
-class PersistentPerson(Persistent):
+class PersistentPerson(Persistent):  # type: ignore[misc]  # persistent has no annotations
     """The same, of a class made for ZODB."""
 
     def __init__(self, number: int, friend: object) -> None:
         self.name, self.age, self.tags, self.friend = f"person {number}", number, ["a", str(number)], friend
 
 
-def people(cls: type, count: int) -> dict[str, object]:
-    """Return objects by id, each of which refers to an earlier one."""
+def people(cls: type, count: int, first: int = 0) -> dict[str, object]:
+    """Return objects by id, each of which refers to an earlier one.
+
+    :param first: the number of the first.
+    """
     found: dict[str, object] = {}
-    for number in range(count):
-        found[f"{number:06}"] = cls(number, found.get(f"{number // 2:06}"))
+    for number in range(first, first + count):
+        found[f"{number:06}"] = cls(number, found.get(f"{first + (number - first) // 2:06}"))
     return found
 
 
@@ -53,61 +63,96 @@ def microseconds(count: int, work: Callable[[], object]) -> float:
 
 
 def with_kiokupy(count: int) -> Figures:
-    """Measure plain objects in a directory."""
-    with kiokupy.connect("Hash", allow_classes=[Person]) as directory:
-        objects = people(Person, count)
-        figures: Figures = {}
+    """Measure plain objects in a directory, and what noticing changes costs at the commit."""
+    graphs = [people(Person, count, number * count) for number in range(max(1, _ENOUGH // count))]
+    every, figures = [id for graph in graphs for id in graph], Figures()
+    with kiokupy.connect("Hash", allow_classes=[Person], cache_size=len(every)) as directory:
+
+        def store() -> None:
+            for objects in graphs:
+                with directory.new_scope() as scope:
+                    for id, obj in objects.items():
+                        scope.insert(obj, id=id)
+
+        figures["store"] = microseconds(len(every), store)
         with directory.new_scope() as scope:
+            figures["look up"] = microseconds(len(every), lambda: _touch(scope, every))
+            figures["commit after reading"] = microseconds(len(every), scope.commit)
+        with directory.new_scope(track=False) as scope:
+            _touch(scope, every)
+            figures["commit after reading, track=False"] = microseconds(len(every), scope.commit)
+        with directory.new_scope() as scope:
+            figures["look up, prefetched"] = microseconds(len(every), lambda: scope.prefetch(*every))
+    return figures
 
-            def store() -> None:
-                for key, obj in objects.items():
-                    scope.insert(obj, id=key)
-                scope.commit()
 
-            figures["store"] = microseconds(count, store)
-        for name, track in (("commit, tracked", True), ("commit, track=False", False)):
-            with directory.new_scope(track=track) as scope:
-                figures["load"] = microseconds(count, lambda: scope.prefetch(*objects))
-                figures[name] = microseconds(count, scope.commit)
-        return figures
+def _touch(scope: kiokupy.Scope, ids: list[str]) -> None:
+    for person in scope.lookup_many(ids).values():
+        person.age  # noqa: B018  # the first touch loads it
 
 
 def with_zodb(count: int) -> Figures:
     """Measure Persistent objects in an OOBTree."""
-    database = DB(HashStorage(), cache_size=20_000)
-    objects = people(PersistentPerson, count)
-    with transaction.TransactionManager() as manager, database.transaction() as connection:
+    graphs = [people(PersistentPerson, count, number * count) for number in range(max(1, _ENOUGH // count))]
+    every = [id for graph in graphs for id in graph]
+    database = DB(MappingStorage(), cache_size=len(every))
+    with database.transaction() as connection:
         connection.root()["people"] = OOBTree()
-    manager = transaction.TransactionManager()
-    connection = database.open(manager)
 
     def store() -> None:
-        connection.root()["people"].update(objects)
-        manager.commit()
+        for objects in graphs:
+            with database.transaction() as connection:
+                connection.root()["people"].update(objects)
 
-    def load() -> None:
-        for key in objects:
-            connection.root()["people"][key]._p_activate()
-
-    figures = {"store": microseconds(count, store)}
+    figures = {"store": microseconds(len(every), store)}
+    manager = transaction.TransactionManager()
+    connection = database.open(manager)
     connection.cacheMinimize()
-    figures["load"] = microseconds(count, load)
-    figures["commit, tracked"] = microseconds(count, manager.commit)
+
+    def look_up() -> None:
+        for id in every:
+            connection.root()["people"][id].age  # noqa: B018  # the first touch loads it
+
+    figures["look up"] = microseconds(len(every), look_up)
+    figures["commit after reading"] = microseconds(len(every), manager.commit)
     connection.close()
     database.close()
     return figures
 
 
-def main() -> None:
-    """Print a table of medians."""
-    print(f"{'objects':>8}  {'work':20}{'kiokupy':>10}{'bare ZODB':>12}{'ratio':>8}")
-    for count in COUNTS:
-        rounds = [(with_kiokupy(count), with_zodb(count)) for _ in range(ROUNDS)]
-        for work in rounds[0][0]:
-            ours = statistics.median(mine[work] for mine, _ in rounds)
-            bare = statistics.median(theirs.get(work, float("nan")) for _, theirs in rounds)
-            print(f"{count:8}  {work:20}{ours:10.1f}{bare:12.1f}{ours / bare:8.1f}")
+CONTESTANTS = {"kiokupy": with_kiokupy, "bare ZODB, Persistent": with_zodb}
+PERL = "KiokuDB in Perl"
+
+
+def measure(part: Part, say: Callable[[str], None], *, rounds: int, counts: tuple[int, ...] = COUNTS) -> None:
+    """Note what storing and looking up an object costs, in graphs of each size."""
+    for count in counts:
+        for number in range(rounds):
+            say(f"round {number + 1} of {rounds}, a graph of {count:,} objects")
+            for name in (*CONTESTANTS, PERL):
+                if name not in part["skipped"]:
+                    _run(part, name, count)
+
+
+def _run(part: Part, name: str, count: int) -> None:
+    command = [sys.executable, "-m", "benchmarks.graphs", name, str(count)]
+    if name == PERL:
+        if which("perl") is None:
+            part["skipped"][name] = "Perl is not installed"
+            return
+        command = ["perl", str(Path(__file__).with_name("kiokudb.pl")), str(count), str(max(1, _ENOUGH // count))]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=_HOME)
+    if done.returncode != 0:
+        part["skipped"][name] = _reason(done.stderr, name)
+        return
+    for work, figure in json.loads(done.stdout).items():
+        add(part, f"{work}, {count} objects", name, figure)
+
+
+def _reason(errors: str, name: str) -> str:
+    lines = errors.strip().splitlines()
+    return lines[0].partition(" (")[0] if name == PERL else lines[-1]  # Perl goes on with where it looked
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(CONTESTANTS[sys.argv[1]](int(sys.argv[2]))))

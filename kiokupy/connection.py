@@ -41,6 +41,24 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._reader = _Reader(self, self._cache, self._db.classFactory)
+        # The transaction that it takes part in; None: it was given back since.
+        self._transaction: Any = None
+
+    def _register(self, obj: Any = None) -> None:
+        if not self.is_joined:
+            self._transaction = self.transaction_manager.get()
+        super()._register(obj)
+
+    def abort(self, transaction: Any) -> None:
+        """Abort; when a hook at the end of a transaction gave it back it may be another's, and is left alone."""
+        if transaction is self._transaction:
+            super().abort(transaction)
+
+    def close(self, primary: bool = True) -> None:
+        """Give it back."""
+        if not self.is_joined:
+            self._transaction = None
+        super().close(primary)
 
     def _store_objects(self, writer: Any, transaction: Any) -> None:
         for obj in writer:

@@ -11,9 +11,11 @@ from kiokupy.scope import Scope
 class JoinedScope(Scope):
     """A unit of work within a transaction that somebody else begins and ends.
 
-    What changed is written when that one is committed, and dropped when it is aborted; the scope ends with it. It is to
-    be closed after that, since a connection cannot be given back while its transaction is still looked after.
+    What changed is written when that one is committed, and dropped when it is aborted; the scope ends with it. After
+    that it is to be closed, unless a ``with`` block has ended before.
     """
+
+    _left = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -40,7 +42,15 @@ class JoinedScope(Scope):
         super().close()
 
     def __exit__(self, *exc_info: object) -> None:
-        self.close()
+        self._left = True
+        if not self._open:
+            self.close()
+
+    def _end(self) -> None:
+        was_open = self._open
+        super()._end()
+        if was_open and self._left:
+            self.close()
 
     def _before_commit(self) -> None:
         if self._open and not self._readonly:

@@ -72,5 +72,7 @@ def pytest_sessionfinish():
 
 
 def pytest_terminal_summary(terminalreporter):
-    for name in sorted(servers.missing):
-        terminalreporter.write_line(f"Not run, for want of a server: tests on {name}")
+    reasons = {str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())}
+    for problem, name in servers.PROBLEMS.items():
+        if any(problem in reason for reason in reasons):
+            terminalreporter.write_line(f"Not run, for want of a server: tests on {name}")

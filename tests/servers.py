@@ -19,8 +19,11 @@ import pytest
 POSTGRESQL = os.environ.get("KIOKUPY_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/test")
 IN_CI = os.environ.get("CI") == "true"
 
-#: Names of the servers that tests asked for and that were not there.
-missing: set[str] = set()
+#: Why tests are skipped where a server is not there, and what to say at the end.
+PROBLEMS = {
+    "PostgreSQL does not answer": "PostgreSQL (set KIOKUPY_TEST_POSTGRESQL)",
+    "Django's source distribution cannot be fetched": "Django's own suite (pip must reach an index that has it)",
+}
 
 
 @functools.cache
@@ -36,8 +39,7 @@ def skip_without_postgresql():
     problem = postgresql_problem()
     if problem is not None:
         assert not IN_CI, problem
-        missing.add("PostgreSQL (set KIOKUPY_TEST_POSTGRESQL)")
-        pytest.skip(f"PostgreSQL does not answer: {problem}")
+        pytest.skip(f"{next(iter(PROBLEMS))}: {problem}")
 
 
 def administer(statement):

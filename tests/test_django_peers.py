@@ -32,7 +32,6 @@ def fetch(folder):
     done = subprocess.run([*command, f"Django=={VERSION}"], check=False, capture_output=True, text=True)
     if done.returncode != 0:
         assert not servers.IN_CI, done.stderr
-        servers.missing.add("Django's own suite (pip must reach an index that has its source distribution)")
         pytest.skip(f"Django's source distribution cannot be fetched: {done.stderr.strip()[-200:]}")
     [archive] = archives.iterdir()
     with tarfile.open(archive) as opened:

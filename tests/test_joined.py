@@ -27,6 +27,13 @@ def scope(directory, tm):
         yield scope
 
 
+def is_connected(directory):
+    """Tell whether a connection was not given back."""
+    with directory.new_unit() as unit:
+        database = unit.connection.db()
+    return any(info["opened"] for info in database.connectionDebugInfo())
+
+
 class Vetoes:
     """Another part of the transaction, which cannot commit."""
 
@@ -130,3 +137,23 @@ def test_a_scope_with_something_written_is_not_closed_before_the_end(scope, tm):
     with pytest.raises(StoreError, match=r"close\(\) was called"):
         scope.close()
     tm.abort()
+
+
+def test_a_block_that_ends_before_the_transaction_leaves_its_changes_to_it(directory, tm):
+    with tm, directory.new_scope(transaction_manager=tm) as scope:
+        scope.get("list").append(2)  # nothing is written until the commit
+
+    assert directory.get("list") == [1, 2]
+    assert not is_connected(directory)
+
+
+def test_a_block_that_raises_lets_its_own_error_through(directory, tm):
+    def work():
+        with tm, directory.new_scope(transaction_manager=tm) as scope:
+            scope.store([], id="other")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert not directory.exists("other")
+    assert not is_connected(directory)

@@ -97,7 +97,7 @@ class SessionMachine(RuleBasedStateMachine):
     def begin(self, overlap, parallel, refuse):
         self.now, self.overlap, self.parallel, self.refuse = 1000.0, overlap, parallel, refuse
         self.stored, self.ways, self.dead, self.things, self.all = {}, {}, set(), [], []
-        self.events = Counter()
+        self.events, self.named = Counter(), 0
         policy = kiokupy.SessionPolicy(
             idle=IDLE,
             absolute=ABSOLUTE,
@@ -383,10 +383,15 @@ class SessionMachine(RuleBasedStateMachine):
 
     @rule(request=requests)
     def refer(self, request):
-        thing = f"thing {len(self.things)}"
+        thing = self.new_name()
         self.things.append(thing)
         request.manager.directory.store(Thing(thing), id=thing)
         request.session["ref"] = request.manager.directory.get(thing)
+
+    def new_name(self):
+        """Return a name that no thing had: a new one of an old name would be in the sessions of the old one."""
+        self.named += 1
+        return f"thing {self.named}"
 
     def forget(self, request):
         """Let a request begin anew with no session: what its own refers to is gone, and it knows that not yet."""
@@ -410,7 +415,7 @@ class SessionMachine(RuleBasedStateMachine):
     @rule(target=requests, other=requests, number=st.integers(0, 1), commits=st.booleans(), moves=st.booleans())
     def request_in_a_scope(self, other, number, commits, moves):
         manager, id = self.managers[number], other.session.id
-        scope, thing = manager.directory.new_scope(), f"thing {len(self.things)} of a scope"
+        scope, thing = manager.directory.new_scope(), self.new_name()
         request = self.opened(manager, manager.open(id, scope=scope), id)
         session, at = request.session, request.at
         session["a"] = [7]
@@ -530,7 +535,7 @@ class FileSessionMachine(SessionMachine):
 
     @rule()
     def restart(self):
-        if self.things:  # requests may have objects of a directory that is closed now
+        if self.named:  # requests may have objects of a directory that is closed now
             for request in self.all:
                 self.forget(request)
         self.manager.directory.close()

@@ -247,6 +247,16 @@ class TestLoginsMeetTheEndOfAllSessions:
         assert hash_shop.manager.end("alice", "0") is False
         check_indexes(hash_shop.directory)
 
+    def test_nothing_is_left_of_a_principal_whose_last_sessions_end_at_the_same_time(self, hash_shop):
+        for name in ("bob", "carol", "dave"):
+            hash_shop.manager.open().login(name)
+        one, two, three = (hash_shop.manager.open().login("alice") for _ in range(3))
+        destroy = hash_shop.manager.destroy
+        hash_shop.overlap(lambda: hash_shop.halting.destroy(one), lambda: (destroy(two), destroy(three)))
+
+        assert hash_shop.manager.stats().alive == 3
+        check_indexes(hash_shop.directory)
+
     def test_the_session_that_is_kept_may_have_moved_meanwhile(self):
         with kiokupy.connect() as directory:
             shop = Shop(directory, overlap=60)
@@ -509,6 +519,46 @@ class TestSweeps:
 
         assert hash_shop.manager.sweep() == 1
         assert shelf_of(hash_shop.directory) == ({}, set(), set())
+
+    def test_a_session_that_ends_later_in_the_same_minute_stays(self, hash_shop):
+        hash_shop.clock.now = START + 30
+        session = hash_shop.manager.create()
+        hash_shop.clock.now += IDLE - 1
+
+        assert hash_shop.manager.sweep() == 0
+        assert hash_shop.manager.retrieve(session.id) is not None
+        hash_shop.clock.now += 1
+        assert hash_shop.manager.sweep() == 1
+
+    def test_a_damaged_session_is_left_to_fsck(self, hash_shop):
+        hash_shop.manager.create()
+        with hash_shop.directory.new_unit() as unit:
+            (entry,) = unit.root["sessions"].values()
+            entry.record = entry.record._replace(head=b"nonsense")
+            unit.commit()
+        hash_shop.clock.now += IDLE
+
+        assert [hash_shop.manager.sweep() for _ in range(2)] == [0, 0]
+        with hash_shop.directory.new_unit() as unit:
+            assert len(unit.root["sessions"]) == 1
+
+    def test_old_ids_lead_to_a_session_over_a_few_moves_and_end_it(self):
+        with kiokupy.connect() as directory:
+            shop = Shop(directory, overlap=60)
+            session = shop.manager.create()
+            ids = [session.id]
+            for _ in range(12):
+                ids.append(session.regenerate())
+            assert [shop.manager.retrieve(id) is not None for id in ids] == [False] * 3 + [True] * 10
+            shop.clock.now += 60
+            assert shop.manager.destroy(ids[-2]) is False
+            session.regenerate()
+            assert shop.manager.destroy(ids[-1]) is True
+
+            assert shop.manager.retrieve(session.id) is None
+            with pytest.raises(SessionGone):
+                session.regenerate()
+            check_nothing_is_left(directory, START + 100 * IDLE)
 
     def test_an_id_that_leads_to_another_for_a_while_is_no_session(self):
         with kiokupy.connect() as directory:

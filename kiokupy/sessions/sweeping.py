@@ -9,14 +9,12 @@ import random
 import threading
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
 
 from kiokupy.database import Unit
-from kiokupy.errors import NotLoadable, SettingsError
+from kiokupy.errors import SettingsError
 from kiokupy.sessions.events import Event, EventKind, Events
-from kiokupy.sessions.facts import Facts
 from kiokupy.sessions.shelf import Shelf
 
 _log = logging.getLogger("kiokupy.sessions")
@@ -51,7 +49,7 @@ def sweep_some(unit: Unit, *, events: Events, now: float, after: bytes, most: in
         if len(gone) == most:
             return Swept(gone, after)
         after = mark
-        facts = _facts(shelf, key)
+        facts = shelf.readable(key)  # what is damaged stays for fsck() to tell of
         if facts is not None and facts.expires > now:
             if shelf.is_filed(mark, facts):
                 continue
@@ -62,13 +60,6 @@ def sweep_some(unit: Unit, *, events: Events, now: float, after: bytes, most: in
                 gone.append(events.event(EventKind.EXPIRED, key, facts.principal))
         shelf.unmark(mark)
     return Swept(gone, after if len(marks) == BATCH else None)
-
-
-def _facts(shelf: Shelf, key: bytes) -> Facts | None:
-    entry = shelf.find(key)
-    with suppress(NotLoadable):  # what is damaged stays for fsck() to tell of
-        return None if entry is None else shelf.facts(entry)
-    return None
 
 
 class Sweeper:
@@ -82,7 +73,7 @@ class Sweeper:
     """
 
     def __init__(self, sweep: Callable[[], object], every: float) -> None:
-        if not 0 < every <= threading.TIMEOUT_MAX / 2:
+        if not (isinstance(every, int | float) and 0 < every <= threading.TIMEOUT_MAX / 2):
             raise SettingsError(f"every is a number of seconds above 0, not {every!r}", target="every")
         self._sweep, self._every, self._process = sweep, every, os.getpid()
         self._stop = threading.Event()

@@ -50,8 +50,7 @@ class SessionTerms(SessionMapping):
     @property
     def principal(self) -> str | None:
         """Who the session belongs to; to set it is to :meth:`identify`."""
-        principal: str | None = self.held.fact("principal")
-        return principal
+        return self.held.expected.principal
 
     @principal.setter
     def principal(self, principal: str | None) -> None:
@@ -77,7 +76,7 @@ class SessionTerms(SessionMapping):
     @property
     def authenticated(self) -> datetime | None:
         """When the principal logged in, or proved again who it is."""
-        authenticated = self.held.fact("authenticated")
+        authenticated = self.held.expected.authenticated
         return None if authenticated is None else moment(authenticated)
 
     def is_fresh(self, within: float | None = None) -> bool:
@@ -85,7 +84,7 @@ class SessionTerms(SessionMapping):
 
         :param within: seconds; by default the policy's ``fresh``.
         """
-        authenticated = self.held.fact("authenticated")
+        authenticated = self.held.expected.authenticated
         limit = self.policy.fresh if within is None else within
         return authenticated is not None and self.policy.clock() - authenticated < limit
 

@@ -1,0 +1,92 @@
+"""Report: the figures as text, and as docs/performance.rst with its pictures, which is made from figures.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks import plots, tables
+from benchmarks.figures import Figures, median
+from benchmarks.goals import goals
+from benchmarks.payloads import LINES, pickled_bytes
+from benchmarks.rounds import WORKS
+from benchmarks.stores import CONTESTANTS, Durability
+
+HOME = Path(__file__).parent
+#: The figures that the document shows.
+PUBLISHED = HOME / "figures.json"
+DOCS = HOME.parent / "docs"
+#: The document, with names in braces where figures stand.
+_TEMPLATE = HOME / "performance.txt"
+_PICTURES = "performance"
+
+
+def text(figures: Figures) -> str:
+    """Return all that was found, to be read in a terminal."""
+    pieces = []
+    for part, content in sorted(figures.items()):
+        pieces.append(f"{part}: {content['command']}, {content['taken']}, {content['machine']}")
+        if part.startswith("sessions"):
+            size = int(part.split()[1])
+            pieces += [tables.small(figures, size), tables.ratios(figures, size)]
+        else:
+            pieces.append(tables.graphs(figures) if part == "graphs" else tables.any_part(figures, part))
+    pieces += [tables.goals_table(figures), tables.summary(goals(figures)), tables.skipped(figures)]
+    return "\n\n".join(pieces) + "\n"
+
+
+def pictures(figures: Figures) -> dict[str, str]:
+    """Return bars for each small work, by the name of their file."""
+    found = {}
+    for size in LINES:
+        part = f"sessions {size}"
+        for work in WORKS:
+            values = {name: median(figures, part, work, name) for name in CONTESTANTS}
+            bars = [
+                plots.Bar(name, value, CONTESTANTS[name].is_ours, CONTESTANTS[name].durable is Durability.NOW)
+                for name, value in values.items()
+                if value is not None
+            ]
+            if bars:
+                name = f"{work}-{size}".replace(",", "").replace("/", "-").replace(" ", "-")
+                found[f"{name}.svg"] = plots.bars(f"{work}, {size:,} bytes: operations a second", bars)
+    return found
+
+
+def document(figures: Figures) -> str:
+    """Return docs/performance.rst."""
+    commands = [f"{content['command']}    # {part}" for part, content in sorted(figures.items())]
+    takes = "\n".join(f"- {part}: {content['taken']}, {content['machine']}" for part, content in figures.items())
+    newest = max(figures.values(), key=lambda content: str(content["taken"]))
+    large = sorted((part for part in figures if part.startswith("large")), key=lambda part: int(part.split()[1]))
+    return _TEMPLATE.read_text().format(
+        commands="\n".join(f"    {line}" for line in commands),
+        takes=takes,
+        versions=", ".join(f"{name} {version}" for name, version in newest["versions"].items()),
+        goals=tables.goals_table(figures),
+        summary=tables.summary(goals(figures)),
+        small=tables.small(figures, 1_000),
+        ratios=tables.ratios(figures, 1_000),
+        bigger=tables.small(figures, 20_000),
+        pickled=pickled_bytes(1_000),
+        images="\n".join(f".. image:: {_PICTURES}/{name}\n" for name in pictures(figures) if "-1000." in name),
+        large="\n\n".join(f"{_count(part)} sessions:\n\n{tables.any_part(figures, part)}" for part in large),
+        memory=tables.any_part(figures, "memory"),
+        startup=tables.any_part(figures, "startup"),
+        opening=tables.opening(figures, 1_000),
+        graphs=tables.graphs(figures),
+        skipped=tables.skipped(figures),
+    )
+
+
+def publish(figures: Figures, folder: Path = DOCS) -> None:
+    """Write the document and its pictures."""
+    (folder / "performance.rst").write_text(document(figures))
+    (folder / _PICTURES).mkdir(exist_ok=True)
+    for old in (folder / _PICTURES).glob("*.svg"):
+        old.unlink()
+    for name, picture in pictures(figures).items():
+        (folder / _PICTURES / name).write_text(picture)
+
+
+def _count(part: str) -> str:
+    return f"{int(part.split()[1]):,}"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _KEY = "kiokupy"
 _PLAIN_HTTP = (
-    "The session cookie is for HTTPS, and a request came over plain HTTP: most clients will not send it back, not even "
+    "The session cookie is for HTTPS, and a request came over plain HTTP: many clients will not send it back, some not even "
     "to localhost. For development: flask --debug run, or %s = {..., 'cookie_secure': False}. Behind a proxy that ends "
     "TLS: werkzeug's ProxyFix"
 )

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 _KEY = "kiokupy"
 _PLAIN_HTTP = (
-    "The session cookie is for HTTPS, and a request came over plain HTTP: many clients will not send it back, some not even "
-    "to localhost. For development: flask --debug run, or %s = {..., 'cookie_secure': False}. Behind a proxy that ends "
-    "TLS: werkzeug's ProxyFix"
+    "The session cookie is for HTTPS, and a request came over plain HTTP: many clients will not send it back, some not "
+    "even to localhost. For development: flask --debug run, or %s = {..., 'cookie_secure': False}. Behind a proxy that "
+    "ends TLS: werkzeug's ProxyFix"
 )
 
 #: ``flask.session``, with the type that it has here.

@@ -263,7 +263,7 @@ class TestSessions:
         [
             Record("kiokupy:Session", None, b"N.", (), 0),
             Record("kiokupy:Session", b"\x80\x04)}\x86.", b"N.", (), 0),
-            Record("kiokupy:Session", b"\x80\x04(K\x01K\x02K\x03t}\x86.", b"N.", (), 0),
+            Record("kiokupy:Session", b"\x80\x04(K\x01K\x02Nt}\x86.", b"N.", (), 0),
             Record("x:X", b"\x80\x04(K\x01K\x02G@\x08\x00\x00\x00\x00\x00\x00t}\x86.", b"N.", (), 0),
             Record("kiokupy:Session", b"\x80\x04(K\x01K\x02G@\x08\x00\x00\x00\x00\x00\x00t}\x86.", b"x", (), 0),
         ],

@@ -258,6 +258,27 @@ class TestSessions:
             (key,) = unit.root["sessions"]
         return key
 
+    def test_a_session_that_is_not_found_by_its_principal_is_found(self, directory):
+        session = SessionManager(directory).open()
+        session.login("alice")
+        with directory.new_unit() as unit:
+            unit.root["principals"].clear()
+            unit.commit()
+
+        (finding,) = fsck(directory).findings
+        assert (finding.kind, finding.detail) == (Kind.SESSION, "it is not among the sessions of its principal")
+
+    def test_a_session_that_refers_to_what_is_not_there_is_found(self, directory):
+        directory.store(Person("Ann"), id="ann")
+        session = SessionManager(directory).create()
+        session["user"] = directory.get("ann")
+        session.flush()
+        assert fsck(directory).findings == []
+        directory.delete("ann")
+
+        (finding,) = fsck(directory).findings
+        assert (finding.kind, finding.target) == (Kind.REFERENCE, "ann")
+
     @pytest.mark.parametrize(
         "record",
         [

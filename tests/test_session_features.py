@@ -23,6 +23,7 @@ from kiokupy.sessions.facts import Facts, facts_of, head_of
 from kiokupy.sessions.ids import handle_of, key_of
 from kiokupy.sessions.manager import CookieAction
 from kiokupy.sessions.shelf import Shelf
+from kiokupy.sessions.sweeping import Sweeper
 
 START = 1_800_000_000.0
 
@@ -999,9 +1000,19 @@ class TestSweeping:
 
         assert not sweeper.is_running
 
-    def test_a_sweep_that_fails_is_logged_and_the_next_one_comes(self, caplog):
-        from kiokupy.sessions.sweeping import Sweeper
+    def test_a_sweeper_can_be_stopped_by_its_own_sweep(self):
+        def sweep():
+            sweeper.stop()
 
+        sweeper = Sweeper(sweep, 0.01)
+        sweeper.start()
+        deadline = time.monotonic() + 10
+        while sweeper.is_running and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+        assert not sweeper.is_running
+
+    def test_a_sweep_that_fails_is_logged_and_the_next_one_comes(self, caplog):
         calls = []
 
         def sweep():
@@ -1025,7 +1036,8 @@ class TestSweeping:
 
 
 class TestStats:
-    def test_sessions_are_counted(self, hash_manager, clock):
+    def test_sessions_are_counted(self, hash_manager, clock, monkeypatch):
+        monkeypatch.setattr("kiokupy.sessions.roster._BETWEEN_COLLECTIONS", 1)
         hash_manager.create()
         clock.now += 1000
         hash_manager.create()

@@ -103,8 +103,13 @@ def test_ctrl_c_ends_it_quietly(path, monkeypatch, capsys):
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly(path):
-    program = Path(sys.executable).with_name("kiokupy-sessions")
-    done = subprocess.run(f"{program} {path} list | true", shell=True, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        f"{sys.executable} -m kiokupy.cli.sessions {path} list | true",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
 
     assert done.stderr == ""
 

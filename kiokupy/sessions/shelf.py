@@ -181,8 +181,7 @@ class Shelf:
 
     def unmark(self, mark: bytes) -> None:
         """Take a mark out of ``expiry``."""
-        if mark in self._expiry:
-            self._expiry.remove(mark)
+        self._expiry.remove(mark)
 
     def reindex(self) -> None:
         """Make ``expiry`` and ``principals`` anew; records that cannot be read are left out."""

@@ -322,6 +322,14 @@ class TestLogin:
         ):
             hash_manager.open().login(5)
 
+    @pytest.mark.parametrize("nobody", ["", None])
+    def test_nobody_does_not_log_in(self, hash_manager, nobody):
+        session = hash_manager.open()
+
+        with pytest.raises(SettingsError, match="nobody logs in as"):
+            session.login(nobody)
+        assert session.principal is None
+
     def test_a_principal_that_is_unset_is_listed_no_more(self, hash_manager):
         session = hash_manager.open()
         session.login("alice")

@@ -144,9 +144,13 @@ class Session(SessionTerms):
 
         :param remember: let the session outlive the browser, with the policy's ``remember_idle`` and
             ``remember_absolute``.
+        :raises SettingsError: a principal is a string, and not an empty one.
         :raises TooManySessions: the principal has as many as the policy allows.
         :raises SessionGone: the session was ended meanwhile.
         """
+        if not principal:
+            fix = "Call invalidate() where somebody logs out"
+            raise SettingsError(f"nobody logs in as {principal!r}", target="principal", fix=fix)
         known = self.held.copy()
         try:
             before = self.principal

@@ -59,7 +59,8 @@ class SessionTerms(SessionMapping):
     def identify(self, principal: str | None, *, authenticated: bool = True) -> None:
         """Note who the session belongs to, where a framework has a login of its own; else call :meth:`login`.
 
-        A stored session gets a new id when it is saved, unless it got one since it was opened.
+        A stored session gets a new id when it is saved, unless it got one since it was opened. Its data stay, also if
+        they were another principal's.
 
         :param authenticated: whether the principal has just proved who it is; not if a cookie said so.
         :raises SettingsError: a principal is no string.

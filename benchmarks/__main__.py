@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
+from types import FrameType
 
 from benchmarks import graphs, large, report, rounds, services, startup
 from benchmarks.field import Field
@@ -16,6 +18,8 @@ from benchmarks.payloads import LINES
 from benchmarks.stores import CONTESTANTS, Contestant, Durability
 
 _PARTS = ("sessions", "memory", "large", "graphs", "startup")
+#: Those for which contestants open stores.
+_IN_STORES = {"sessions", "memory", "large"}
 _OUT = Path("var/bench")
 #: What a quick run does, and who is in its larger parts.
 _FEW_GRAPHS, _FEW = (1, 100), {"kiokupy Hash", "kiokupy File", "diskcache", "Django locmem"}
@@ -31,8 +35,9 @@ def main(arguments: list[str]) -> int:
         options.bytes, options.sessions, options.cold_rounds = [1_000], [1_000], 1
     if not options.redraw:
         options.out.mkdir(parents=True, exist_ok=True)
+        signal.signal(signal.SIGTERM, _exit)
         with ExitStack() as stack:
-            if any("PostgreSQL" in contestant.name for contestant in _chosen(options)):
+            if _IN_STORES & set(options.parts) and any("PostgreSQL" in c.name for c in _chosen(options)):
                 services.start_postgresql(stack)
             figures = _measure(options, shlex.join(["scripts/bench", *arguments]))
         print(report.text(figures), end="")
@@ -51,9 +56,12 @@ def _measure(options: argparse.Namespace, command: str) -> Figures:
     figures: Figures = {}
     for name, work in _works(options):
         part = figures[name] = new_part(command)
-        with suppress(KeyboardInterrupt):
+        try:
             work(part)
-        save({name: part}, options.out / "figures.json")
+        except KeyboardInterrupt:
+            part["skipped"]["all that is missing"] = "interrupted"
+        finally:
+            save({name: part}, options.out / "figures.json")
     return figures
 
 
@@ -88,6 +96,11 @@ def _works(options: argparse.Namespace) -> list[tuple[str, Callable[[Part], None
         "startup": [("startup", lambda part: startup.measure(part, rounds=options.rounds))],
     }
     return [found for part in options.parts for found in works[part]]
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    """End by unwinding, so that the servers that were started end as well."""
+    sys.exit(128 + number)
 
 
 def _chosen(options: argparse.Namespace) -> list[Contestant]:

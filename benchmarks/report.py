@@ -63,6 +63,7 @@ def document(figures: Figures) -> str:
         takes=takes,
         versions=", ".join(f"{name} {version}" for name, version in newest["versions"].items()),
         goals=tables.goals_table(figures),
+        fsync=_milliseconds(median(figures, "sessions 1000", "change", "raw append + fsync")),
         summary=tables.summary(goals(figures)),
         small=tables.small(figures, 1_000),
         ratios=tables.ratios(figures, 1_000),
@@ -86,6 +87,10 @@ def publish(figures: Figures, folder: Path = DOCS) -> None:
         old.unlink()
     for name, picture in pictures(figures).items():
         (folder / _PICTURES / name).write_text(picture)
+
+
+def _milliseconds(rate: float | None) -> str:
+    return tables.number(1_000 / rate if rate else None)
 
 
 def _count(part: str) -> str:

@@ -862,7 +862,8 @@ class TestBehaviour:
             process.stdout.read(10)  # it is in the middle of writing now
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=30)  # what it has in hand at its end wants to be read
-            assert (process.returncode, errors) == (130, b"")
+            assert process.returncode in (130, 0)  # 0: it had come to its end before the signal came
+            assert errors == b""
 
     def test_ctrl_c_before_there_is_anything_to_show_ends_it_quietly_too(self, path, monkeypatch, capsys):
         def interrupt(target):

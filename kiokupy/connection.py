@@ -56,8 +56,7 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
 
     def close(self, primary: bool = True) -> None:
         """Give it back."""
-        if not self.is_joined:
-            self._transaction = None
+        self._transaction = self._transaction if self.is_joined else None  # it refuses then
         super().close(primary)
 
     def _store_objects(self, writer: Any, transaction: Any) -> None:

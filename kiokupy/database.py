@@ -11,6 +11,7 @@ from typing import Any
 import transaction
 from BTrees.OOBTree import OOBTree, OOTreeSet
 from persistent.mapping import PersistentMapping
+from ZODB import POSException
 from ZODB.POSException import POSKeyError
 from ZODB.utils import z64
 
@@ -71,12 +72,11 @@ class Database:
             with self.translated():
                 if not create and not _has_root(storage):
                     raise StoreNotFound(location)
-                self._db = opened = GraphDB(
-                    storage, find_class, pool_size=64, cache_size=cache_size, class_factory=self._class_factory
-                )
+                options = {"pool_size": 64, "cache_size": cache_size, "class_factory": self._class_factory}
+                self._db = opened = _insist(lambda: GraphDB(storage, find_class, **options))
             self._db.translated = self.translated
             if prepare:
-                self._prepare(create, declare)
+                _insist(lambda: self._prepare(create, declare))
         except BaseException:
             opened.close()
             raise
@@ -150,12 +150,6 @@ class Database:
             )
 
     def _prepare(self, create: bool, declare: Callable[[Unit], None] | None) -> None:
-        for _ in range(_ATTEMPTS - 1):
-            with suppress(ConflictError):  # another process makes the same record at the same time
-                return self._prepare_once(create, declare)
-        return self._prepare_once(create, declare)
-
-    def _prepare_once(self, create: bool, declare: Callable[[Unit], None] | None) -> None:
         with self.open() as unit:
             if not self._is_ready(unit):
                 if not create:
@@ -172,6 +166,13 @@ class Database:
         if root is not None and root["format"] > entry.FORMAT:
             raise StoreTooNew(self.location, found=root["format"], supported=entry.FORMAT)
         return root is not None
+
+
+def _insist(make: Callable[[], Any]) -> Any:
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(ConflictError, POSException.ConflictError):  # another process makes the same record now
+            return make()
+    return make()
 
 
 def _has_root(storage: Any) -> bool:

@@ -48,6 +48,16 @@ def translated(location: str, tid: bytes | None = None) -> Iterator[None]:
         raise ConflictError() from error
     except (StorageError, POSError) as error:
         raise _failure(location, error, tid) from error
+    except Exception as error:
+        if not _is_lost(error):
+            raise
+        raise StoreUnreachable(location, f"the server does not answer ({str(error).strip()})") from error
+
+
+def _is_lost(error: Exception) -> bool:
+    """Tell whether PostgreSQL's driver, which is optional as well, says that it has no connection."""
+    classes = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
+    return not classes.isdisjoint(("psycopg2.OperationalError", "psycopg2.InterfaceError"))
 
 
 def _failure(location: str, error: Exception, tid: bytes | None) -> KiokuError:

@@ -12,6 +12,7 @@ import kiokupy
 from kiokupy import SessionManager, SessionPolicy
 from kiokupy.maintenance import fsck
 from kiokupy.maintenance.findings import Kind
+from kiokupy.sessions.facts import facts_of
 from kiokupy.sessions.merging import appended
 from kiokupy.sessions.shelf import SLICE, Shelf
 
@@ -47,7 +48,7 @@ def shelf_of(directory):
     """Return what the trees of sessions hold: facts by key, marks, and the keys of ``principals``."""
     with directory.new_unit() as unit:
         shelf = Shelf(unit.root)
-        facts = {key: shelf.facts(entry) for key, entry in shelf.sessions.items()}
+        facts = {key: facts_of(entry.record) for key, entry in shelf.sessions.items()}
         return facts, set(unit.root.get("expiry", ())), set(unit.root.get("principals", ()))
 
 

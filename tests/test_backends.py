@@ -323,6 +323,36 @@ def test_processes_that_make_a_store_at_the_same_time_share_it():
             directory.close()
 
 
+@pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL"])
+def test_processes_that_find_no_store_and_make_one_share_it(kind, tmp_path):
+    """As the workers of a server do when it is started for the first time."""
+    program = (
+        "import sys, kiokupy; print('ready', flush=True); sys.stdin.readline();"
+        "directory = kiokupy.connect(sys.argv[1]); directory.store([1], id=sys.argv[2]); directory.close()"
+    )
+    with contextlib.ExitStack() as places:
+        is_folder = kind == "SQLite"
+        target = f"sqlite:///{tmp_path}/store" if is_folder else places.enter_context(servers.new_postgresql())
+        workers = [
+            subprocess.Popen(
+                [sys.executable, "-c", program, target, str(number)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for number in range(4)
+        ]
+        for worker in workers:
+            worker.stdout.readline()
+        for worker in workers:
+            worker.stdin.write("\n")
+            worker.stdin.flush()
+        assert [worker.communicate()[1] for worker in workers] == [""] * 4
+        with kiokupy.connect(target) as directory:
+            assert directory.lookup_many("0123").keys() == set("0123")
+
+
 def test_a_zeo_server_behind_a_unix_socket_is_reached(tmp_path):
     import ZEO  # the extra may be missing elsewhere
 

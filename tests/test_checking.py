@@ -258,12 +258,33 @@ class TestSessions:
             (key,) = unit.root["sessions"]
         return key
 
+    def test_a_session_that_is_not_found_by_its_principal_is_found(self, directory):
+        session = SessionManager(directory).open()
+        session.login("alice")
+        with directory.new_unit() as unit:
+            unit.root["principals"].clear()
+            unit.commit()
+
+        (finding,) = fsck(directory).findings
+        assert (finding.kind, finding.detail) == (Kind.SESSION, "it is not among the sessions of its principal")
+
+    def test_a_session_that_refers_to_what_is_not_there_is_found(self, directory):
+        directory.store(Person("Ann"), id="ann")
+        session = SessionManager(directory).create()
+        session["user"] = directory.get("ann")
+        session.flush()
+        assert fsck(directory).findings == []
+        directory.delete("ann")
+
+        (finding,) = fsck(directory).findings
+        assert (finding.kind, finding.target) == (Kind.REFERENCE, "ann")
+
     @pytest.mark.parametrize(
         "record",
         [
             Record("kiokupy:Session", None, b"N.", (), 0),
             Record("kiokupy:Session", b"\x80\x04)}\x86.", b"N.", (), 0),
-            Record("kiokupy:Session", b"\x80\x04(K\x01K\x02K\x03t}\x86.", b"N.", (), 0),
+            Record("kiokupy:Session", b"\x80\x04(K\x01K\x02Nt}\x86.", b"N.", (), 0),
             Record("x:X", b"\x80\x04(K\x01K\x02G@\x08\x00\x00\x00\x00\x00\x00t}\x86.", b"N.", (), 0),
             Record("kiokupy:Session", b"\x80\x04(K\x01K\x02G@\x08\x00\x00\x00\x00\x00\x00t}\x86.", b"x", (), 0),
         ],

@@ -3,7 +3,7 @@
 import pytest
 
 from kiokupy.errors import SettingsError
-from kiokupy.web.cookies import Cookie
+from kiokupy.web.cookies import Cookie, cookie_or_default
 
 ID = "A" * 43
 
@@ -78,6 +78,8 @@ def test_the_id_is_found_among_other_cookies_and_junk(header, value):
         ({"max_age": 1.5}, "max_age"),
         ({"max_age": True}, "max_age"),
         ({"max_age": "60"}, "max_age"),
+        ({"secure": "false"}, "secure"),
+        ({"httponly": 1}, "httponly"),
         ({"partitioned": True, "secure": False}, "partitioned"),
     ],
 )
@@ -86,3 +88,8 @@ def test_a_malformed_or_contradictory_attribute_is_refused(options, attribute):
         Cookie(**options)
 
     assert caught.value.target == attribute
+
+
+def test_what_is_no_cookie_is_refused():
+    with pytest.raises(SettingsError, match="described by a Cookie, not by a dict"):
+        cookie_or_default({"secure": False})

@@ -861,7 +861,17 @@ class TestBehaviour:
         with self.command(path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             process.stdout.read(10)  # it is in the middle of writing now
             process.send_signal(signal.SIGINT)
-            assert (process.wait(30), process.stderr.read()) == (130, b"")
+            _, errors = process.communicate(timeout=30)  # what it has in hand at its end wants to be read
+            assert (process.returncode, errors) == (130, b"")
+
+    def test_ctrl_c_before_there_is_anything_to_show_ends_it_quietly_too(self, path, monkeypatch, capsys):
+        def interrupt(target):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("kiokupy.cli.dump._open", interrupt)
+
+        assert main([str(path)]) == 130
+        assert capsys.readouterr() == ("", "")
 
     def test_a_table_is_the_default_on_a_terminal(self, manager, path):
         manager.create()

@@ -63,6 +63,21 @@ def test_sessions_go_on_when_the_server_has_dropped_every_connection():
         assert [count(manager, id), count(manager, id)] == [2, 3]
 
 
+def test_a_server_that_lets_nobody_in_is_unreachable():
+    with servers.new_postgresql() as url, kiokupy.connect(url) as directory:
+        manager = kiokupy.SessionManager(directory)
+        id = manager.create().id
+        name = urlsplit(url).path[1:]
+        servers.administer(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        try:
+            servers.administer(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+            with pytest.raises(StoreUnreachable, match="the server does not answer"):
+                count(manager, id)
+        finally:
+            servers.administer(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+        assert count(manager, id) == 1
+
+
 def test_a_killed_server_is_unreachable_and_sessions_go_on_when_it_is_back(tmp_path):
     port = servers.free_port()
     command = [sys.executable, "-m", "ZEO.runzeo", "-a", f"127.0.0.1:{port}", "-f", str(tmp_path / "zeo.fs")]

@@ -709,10 +709,10 @@ SAFE = "Path=/; Secure; HttpOnly; SameSite=Lax"
         ({}, "__Host-session", SAFE),
         ({"SESSION_COOKIE_SECURE": True, "SESSION_COOKIE_HTTPONLY": True}, "__Host-session", SAFE),
         ({"SESSION_COOKIE_NAME": "sid"}, "sid", SAFE),
-        ({"SESSION_COOKIE_PATH": "/shop"}, "session", SAFE.replace("=/", "=/shop")),
-        ({"APPLICATION_ROOT": "/shop"}, "session", SAFE.replace("=/", "=/shop")),
+        ({"SESSION_COOKIE_PATH": "/shop"}, "__Secure-session", SAFE.replace("=/", "=/shop")),
+        ({"APPLICATION_ROOT": "/shop"}, "__Secure-session", SAFE.replace("=/", "=/shop")),
         ({"APPLICATION_ROOT": "/shop", "SESSION_KIOKUPY": {"cookie_path": "/"}}, "__Host-session", SAFE),
-        ({"SESSION_COOKIE_DOMAIN": "localhost"}, "session", SAFE.replace("=/", "=/; Domain=localhost")),
+        ({"SESSION_COOKIE_DOMAIN": "localhost"}, "__Secure-session", SAFE.replace("=/", "=/; Domain=localhost")),
         ({"SESSION_COOKIE_HTTPONLY": False}, "__Host-session", SAFE.replace("HttpOnly; ", "")),
         ({"SESSION_COOKIE_SAMESITE": "Strict"}, "__Host-session", SAFE.replace("Lax", "Strict")),
         ({"SESSION_COOKIE_SAMESITE": "None"}, "__Host-session", SAFE.replace("Lax", "None")),
@@ -875,6 +875,13 @@ def test_a_store_that_cannot_be_opened_fails_the_request(make_app, tmp_path):
 
     with pytest.raises(StoreNotFound):
         app.test_client().get("/count")
+
+
+def test_of_a_store_that_cannot_be_opened_nothing_else_is_logged(make_app, tmp_path, caplog):
+    app = make_app(count, SESSION_KIOKUPY=f"file:path={tmp_path}/s.fs;create=0")
+
+    assert app.test_client().get("/count").status_code == 500
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [StoreNotFound]
 
 
 def test_applications_in_one_process_have_their_own_sessions_or_share_a_manager(make_app, manager):

@@ -2,21 +2,28 @@
 
 import logging
 import math
+import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
+from session_races import in_threads
+from ZODB.POSException import POSKeyError
 
 import kiokupy
 from kiokupy import Device, EventKind, SessionGone, SessionManager, SessionPolicy, SettingsError
 from kiokupy.entry import Entry
-from kiokupy.errors import BrokenReference, NotStorable, SessionTooLarge, TooManySessions
+from kiokupy.errors import BrokenReference, NotStorable, SessionTooLarge, StoreUnreadable, TooManySessions
 from kiokupy.maintenance import gc
 from kiokupy.sessions import merging
+from kiokupy.sessions import roster as roster_module
 from kiokupy.sessions.facts import Facts, facts_of, head_of
 from kiokupy.sessions.ids import handle_of, key_of
 from kiokupy.sessions.manager import CookieAction
 from kiokupy.sessions.shelf import Shelf
+from kiokupy.sessions.sweeping import Sweeper
 
 START = 1_800_000_000.0
 
@@ -127,6 +134,13 @@ class TestOnEveryBackend:
         assert manager.retrieve(session.id) is None
         assert manager.retrieve(other.id) is not None
 
+    def test_no_session_is_ended_by_a_handle_that_is_missing(self, manager):
+        manager.open().login("alice")
+
+        assert not manager.end("alice", None)
+        assert not manager.end("alice", "")
+        assert len(list(manager.sessions("alice"))) == 1
+
     def test_everybodys_sessions_are_ended(self, manager, monkeypatch):
         monkeypatch.setattr("kiokupy.sessions.manager.BATCH", 2)
         for name in ("alice", "bob", "alice"):
@@ -208,6 +222,18 @@ class TestLogin:
 
         assert dict(hash_manager.retrieve(session.id)) == {"a": 1}
 
+    def test_another_principal_has_the_policys_limits_again(self, hash_manager, clock):
+        session = hash_manager.create()
+        session.login("alice")
+        session.set_lifetime(idle=None, absolute=None)
+        session.flush()
+        session.set_lifetime(idle=60)
+        session.login("bob")
+
+        assert session.expires.timestamp() == clock.now + 60
+        session.set_lifetime(idle=None)
+        assert session.expires.timestamp() == clock.now + 7200
+
     def test_a_login_starts_the_clocks_anew(self, hash_manager, clock):
         session = hash_manager.create()
         created = session.created
@@ -263,6 +289,23 @@ class TestLogin:
 
         assert session.id == new
 
+    def test_a_move_that_fails_leaves_the_session_and_its_cookie_where_they_were(self, hash_manager):
+        id = hash_manager.create().id
+        bad = hash_manager.open(id)
+        bad["function"] = print
+        with pytest.raises(NotStorable):
+            bad.regenerate()
+        gone = hash_manager.open(id)
+        gone.principal = "alice"
+        gone["person"] = person = Person("bob")
+        hash_manager.directory.delete(hash_manager.directory.store(person))
+        with pytest.raises(BrokenReference):
+            gone.flush()
+
+        assert (bad.id, gone.id) == (id, id)
+        assert hash_manager.abandon(bad) is hash_manager.abandon(gone) is CookieAction.KEEP
+        assert hash_manager.retrieve(id) is not None
+
     def test_a_logout_leaves_nothing(self, hash_manager):
         session = hash_manager.open()
         session.login("alice")
@@ -278,6 +321,14 @@ class TestLogin:
             SettingsError, match=r"a principal is a string, not a builtins:int. Give its id as a string"
         ):
             hash_manager.open().login(5)
+
+    @pytest.mark.parametrize("nobody", ["", None])
+    def test_nobody_does_not_log_in(self, hash_manager, nobody):
+        session = hash_manager.open()
+
+        with pytest.raises(SettingsError, match="nobody logs in as"):
+            session.login(nobody)
+        assert session.principal is None
 
     def test_a_principal_that_is_unset_is_listed_no_more(self, hash_manager):
         session = hash_manager.open()
@@ -299,6 +350,12 @@ class TestLogin:
         assert (info.used - info.created).total_seconds() == 100
         assert info.authenticated == info.created
         assert (info.expires - info.used).total_seconds() == 1800
+
+    def test_of_what_a_client_says_of_its_device_only_so_much_is_kept(self, hash_manager):
+        session = hash_manager.open(device=Device("x" * 100_000, None))
+        session.flush()
+
+        assert hash_manager.retrieve(session.id).device == Device("x" * 500, None)
 
     def test_who_logs_in_once_too_often_loses_the_session_not_used_for_longest(self, new_manager, clock):
         manager = new_manager(parallel=2)
@@ -393,7 +450,7 @@ class TestLifetimes:
 
         assert session.max_age == 400 * 86400
 
-    @pytest.mark.parametrize("limits", [{"idle": 0}, {"absolute": -1}, {"idle": math.nan}])
+    @pytest.mark.parametrize("limits", [{"idle": 0}, {"absolute": -1}, {"idle": math.nan}, {"idle": timedelta(1)}])
     def test_a_limit_is_above_0(self, hash_manager, limits):
         with pytest.raises(SettingsError, match="is a number of seconds above 0, or None"):
             hash_manager.open().set_lifetime(**limits)
@@ -402,12 +459,16 @@ class TestLifetimes:
         ("options", "message"),
         [
             ({"remember_idle": 0}, "remember_idle is a number of seconds above 0"),
+            ({"idle": "30m"}, "idle is a number of seconds above 0"),
+            ({"fresh": "soon"}, "fresh is a number of seconds from 0"),
             ({"max_bytes": 0}, "max_bytes is a whole number above 0"),
             ({"parallel": 1.5}, "parallel is a whole number above 0"),
             ({"overlap": -1}, "overlap is a number of seconds from 0"),
             ({"fresh": math.inf}, "fresh is a number of seconds from 0"),
             ({"at_limit": "panic"}, "at_limit is 'panic'. It is 'end_oldest' or 'refuse'"),
             ({"resolution": math.nan}, "resolution is a number of seconds from 0"),
+            ({"resolution": "60"}, "resolution is a number of seconds from 0"),
+            ({"absolute": timedelta(hours=1)}, "absolute is a number of seconds above 0"),
         ],
     )
     def test_a_policy_that_makes_no_sense_is_refused(self, options, message):
@@ -499,6 +560,20 @@ class TestSize:
         session["b"] = "x"
         session.flush()
         assert dict(manager.retrieve(session.id)) == {"a": 1, "b": "x"}
+
+    def test_what_two_requests_put_in_is_not_too_large_together(self, new_manager):
+        manager = new_manager(max_bytes=1000, max_value_bytes=500)
+        one = manager.create()
+        two, three = manager.retrieve(one.id), manager.retrieve(one.id)
+        one["a"], two["b"] = ["x" * 400], "y" * 400
+        one["c"] = two["d"] = "z" * 200
+        three.append("a", "w" * 200)
+        one.flush()
+        for other in (two, three):
+            with pytest.raises(SessionTooLarge):
+                other.flush()
+
+        assert manager.retrieve(one.id) == one
 
     def test_a_value_that_is_too_large_is_named(self, new_manager):
         manager = new_manager(max_value_bytes=100)
@@ -663,6 +738,9 @@ class TestMessages:
         found.login("alice")
         assert not found.check_csrf(token)
 
+    def test_a_csrf_token_that_is_no_text_is_wrong(self, hash_manager):
+        assert not hash_manager.create().check_csrf("\ud800")
+
     def test_a_new_csrf_token_can_be_asked_for(self, hash_manager):
         session = hash_manager.create()
         old = session.csrf_token()
@@ -705,6 +783,14 @@ class TestContent:
         assert gc(directory).ids == []
         session.destroy()
         assert gc(directory).ids == ["ann"]
+
+    def test_modified_tells_of_a_move(self, hash_manager):
+        session = hash_manager.open(hash_manager.create().id, scope=hash_manager.directory.new_scope)
+        assert not session.modified
+        session.regenerate()
+        assert session.modified
+        hash_manager.abandon(session)
+        assert not session.modified
 
     def test_modified_tells_of_deep_changes(self, hash_manager):
         session = hash_manager.open()
@@ -766,6 +852,34 @@ class TestEvents:
         assert told[9].principal == "alice"
         assert told[9].detail == f"now {told[10].handle}"
         assert listening.stats().events["rejected"] == 2
+
+    def test_what_was_changed_is_saved_and_not_only_renewed(self, listening, told):
+        session = listening.create()
+        session.set_lifetime(idle=60)
+        session.flush()
+
+        assert [str(event.kind) for event in told] == ["created", "saved"]
+
+    def test_a_merge_is_told_of_the_session_that_moved_meanwhile(self, listening, told):
+        one = listening.create()
+        two = listening.retrieve(one.id)
+        one["a"], two["b"] = 1, 1
+        one.regenerate()
+        two.flush()
+
+        assert [str(event.kind) for event in told[2:]] == ["rotated", "merged", "saved"]
+        assert told[2].detail == f"now {told[3].handle}"
+
+    def test_threads_lose_no_count(self, listening):
+        event = listening.events.event(EventKind.LOADED, bytes(32))
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            in_threads(*[lambda: [listening.events.tell([event]) for _ in range(3000)]] * 4)
+        finally:
+            sys.setswitchinterval(interval)
+
+        assert listening.stats().events == {"loaded": 12000}
 
     def test_no_event_has_an_id_or_data(self, listening, told, caplog):
         caplog.set_level(logging.DEBUG, "kiokupy")
@@ -894,9 +1008,19 @@ class TestSweeping:
 
         assert not sweeper.is_running
 
-    def test_a_sweep_that_fails_is_logged_and_the_next_one_comes(self, caplog):
-        from kiokupy.sessions.sweeping import Sweeper
+    def test_a_sweeper_can_be_stopped_by_its_own_sweep(self):
+        def sweep():
+            sweeper.stop()
 
+        sweeper = Sweeper(sweep, 0.01)
+        sweeper.start()
+        deadline = time.monotonic() + 10
+        while sweeper.is_running and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+        assert not sweeper.is_running
+
+    def test_a_sweep_that_fails_is_logged_and_the_next_one_comes(self, caplog):
         calls = []
 
         def sweep():
@@ -913,14 +1037,15 @@ class TestSweeping:
         assert len(calls) >= 2
         assert "a sweep failed; the next one comes" in caplog.text
 
-    @pytest.mark.parametrize("every", [0, -1, math.nan, math.inf])
+    @pytest.mark.parametrize("every", [0, -1, math.nan, math.inf, "300"])
     def test_the_time_between_two_sweeps_is_a_number(self, new_manager, every):
         with pytest.raises(SettingsError, match="every is a number of seconds above 0"):
             new_manager().start_sweeper(every)
 
 
 class TestStats:
-    def test_sessions_are_counted(self, hash_manager, clock):
+    def test_sessions_are_counted(self, hash_manager, clock, monkeypatch):
+        monkeypatch.setattr("kiokupy.sessions.roster._BETWEEN_COLLECTIONS", 1)
         hash_manager.create()
         clock.now += 1000
         hash_manager.create()
@@ -928,6 +1053,40 @@ class TestStats:
         stats = hash_manager.stats()
 
         assert (stats.alive, stats.expired, stats.events) == (1, 1, {"created": 2})
+
+    def test_sessions_are_counted_without_all_of_them_in_memory(self, clock, monkeypatch):
+        monkeypatch.setattr(roster_module, "_BETWEEN_COLLECTIONS", 20)
+        loaded = []
+        with kiokupy.connect(cache_size=10) as directory:
+            manager = SessionManager(directory, SessionPolicy(clock=clock))
+            for _ in range(200):
+                manager.create()
+            clock.now += 10**5
+            new_unit = directory.new_unit
+
+            @contextmanager
+            def watched():
+                with new_unit() as unit:
+                    yield unit
+                    loaded.append(unit.connection._cache.ringlen())
+
+            monkeypatch.setattr(directory, "new_unit", watched)
+            assert manager.stats().expired == 200
+            assert list(manager.sessions()) == []
+
+        assert max(loaded) < 100
+
+    def test_what_is_missing_in_the_store_is_told_as_everywhere(self, hash_manager, monkeypatch):
+        hash_manager.create()
+
+        def missing(self, key):
+            raise POSKeyError(bytes(8))
+
+        monkeypatch.setattr(Shelf, "find", missing)
+        with pytest.raises(StoreUnreadable):
+            hash_manager.stats()
+        with pytest.raises(StoreUnreadable):
+            list(hash_manager.sessions())
 
 
 class TestStoredForm:
@@ -941,6 +1100,28 @@ class TestStoredForm:
             b"\x08\x00\x00\x00\x00\x00\x00\x8c\x01a\x94G?\xf8\x00\x00\x00\x00\x00\x00G@N\x00\x00\x00\x00\x00\x00G\x7f\xf0"
             b"\x00\x00\x00\x00\x00\x00\x88\x8c\x01u\x94\x8c\x01i\x94C\x01k\x94t\x94}\x94\x86\x94."
         )
+
+    @pytest.mark.parametrize(
+        "forged",
+        [{"expires": "never"}, {"expires": math.nan}, {"created": None}, {"principal": 5}, {"idle": "x"},
+         {"lasting": 1}, {"address": b"x"}, {"successor": "x"}],
+    )  # fmt: skip
+    def test_facts_of_another_kind_stop_no_sweep(self, hash_manager, clock, forged):
+        forger, other = hash_manager.create(), hash_manager.create()
+        with hash_manager.directory.new_unit() as unit:
+            entry = unit.root["sessions"][key_of(forger.id)]
+            entry.record = entry.record._replace(head=head_of(facts_of(entry.record)._replace(**forged)))
+            unit.commit()
+        clock.now += 1860
+
+        assert hash_manager.sweep() == 1
+        assert stored(hash_manager) == [key_of(forger.id)]
+        assert hash_manager.retrieve(other.id) is None
+
+    def test_a_clock_of_whole_seconds_will_do(self, new_manager):
+        manager = new_manager(clock=lambda: 1_800_000_000)
+
+        assert manager.retrieve(manager.create().id) is not None
 
     def test_sessions_from_before_there_were_indexes_are_found_by_them(self, hash_manager, clock):
         session = hash_manager.open()

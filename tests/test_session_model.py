@@ -97,7 +97,7 @@ class SessionMachine(RuleBasedStateMachine):
     def begin(self, overlap, parallel, refuse):
         self.now, self.overlap, self.parallel, self.refuse = 1000.0, overlap, parallel, refuse
         self.stored, self.ways, self.dead, self.things, self.all = {}, {}, set(), [], []
-        self.events, self.named = Counter(), 0
+        self.events, self.named, self.serial = Counter(), 0, 100
         policy = kiokupy.SessionPolicy(
             idle=IDLE,
             absolute=ABSOLUTE,
@@ -319,6 +319,8 @@ class SessionMachine(RuleBasedStateMachine):
         request.earlier = {
             name: request.changes[name] for name in ("principal", "authenticated", "lasting") if name in request.changes
         }
+        if before not in (None, principal):  # the limits of the one before are not those of the other
+            request.changes = {"idle": None, "absolute": None} | request.changes
         request.changes |= {"principal": principal, "authenticated": self.now, "lasting": remember}
         self.save(
             request,
@@ -357,7 +359,8 @@ class SessionMachine(RuleBasedStateMachine):
         manager, id = request.manager, request.session.id
         with manager.directory.new_scope() as scope:
             again = self.opened(manager, manager.open(id, scope=scope), id)
-            self.change(again, "a", 4)
+            self.serial += 1
+            self.change(again, "a", self.serial)  # never what is stored, which would not be saved again
             expected = self.written(again, self.stored.get(again.at, Stored(again.begun, self.now)), again.at)
             self.events[EventKind.CREATED] += again.session.is_new
             scope.commit()

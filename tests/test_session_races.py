@@ -247,6 +247,16 @@ class TestLoginsMeetTheEndOfAllSessions:
         assert hash_shop.manager.end("alice", "0") is False
         check_indexes(hash_shop.directory)
 
+    def test_nothing_is_left_of_a_principal_whose_last_sessions_end_at_the_same_time(self, hash_shop):
+        for name in ("bob", "carol", "dave"):
+            hash_shop.manager.open().login(name)
+        one, two, three = (hash_shop.manager.open().login("alice") for _ in range(3))
+        destroy = hash_shop.manager.destroy
+        hash_shop.overlap(lambda: hash_shop.halting.destroy(one), lambda: (destroy(two), destroy(three)))
+
+        assert hash_shop.manager.stats().alive == 3
+        check_indexes(hash_shop.directory)
+
     def test_the_session_that_is_kept_may_have_moved_meanwhile(self):
         with kiokupy.connect() as directory:
             shop = Shop(directory, overlap=60)

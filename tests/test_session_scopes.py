@@ -13,6 +13,7 @@ from kiokupy import SessionGone, SessionManager, SessionPolicy
 from kiokupy.errors import BrokenReference, ConflictError, NotStorable, ScopeClosed, StoreError, StoreReadOnly
 from kiokupy.maintenance import fsck, gc
 from kiokupy.sessions.manager import CookieAction
+from kiokupy.sessions.shelf import Shelf
 
 
 @dataclass(eq=False)
@@ -166,6 +167,16 @@ class TestOneTransaction:
         assert (session.id, session.principal) == (new, "ann")
         check_indexes(manager.directory)
 
+    def test_another_principals_data_do_not_come_back_before_a_login_is_committed(self, manager, id):
+        session = manager.open(manager.retrieve(id).login("ann"), scope=manager.directory.new_scope)
+        session.login("bob")
+        session["mine"] = 1
+        session.revert()
+
+        assert dict(session) == {}
+        manager.conclude(session)
+        assert (session.principal, data(manager, session.id)) == ("bob", {})
+
     def test_a_login_that_is_dropped_leaves_the_session_where_it_was(self, manager, id, joining):
         session = manager.open(id, scope=joining.source)
         new = session.login("ann")
@@ -177,7 +188,7 @@ class TestOneTransaction:
         session = manager.open(id, scope=joining.source)
         session.scope.get("user:1").name = "bob"
 
-        assert session.destroy()
+        assert (session.destroy(), session.destroy()) == (True, False)
         assert data(manager, id) == {"count": 1}
         assert joining.commit(manager, session) is CookieAction.DELETE
         assert data(manager, id) is None
@@ -589,6 +600,24 @@ class TestAfterTheEnd:
         manager.conclude(session)
 
         assert data(manager, id) == {"count": 2, "late": 1}
+
+    def test_that_is_so_where_the_application_ended_the_scope_that_the_session_opened(self, manager, id):
+        session = manager.open(id, scope=manager.directory.new_scope)
+        with session.scope:
+            session["count"] = 2
+        session["late"] = 1
+        manager.conclude(session)
+
+        assert data(manager, id) == {"count": 2, "late": 1}
+
+    def test_the_scope_is_closed_though_the_session_cannot_be_read(self, manager, id, monkeypatch):
+        session = manager.open(id, lazy=True, scope=manager.directory.new_scope)
+        scope = session.scope
+        monkeypatch.setattr(Shelf, "alive", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            manager.conclude(session)
+
+        assert not scope.is_open
 
     def test_a_lazy_session_that_is_touched_then_asks_the_store(self, manager, id, joining):
         session = manager.open(id, lazy=True, scope=joining.source)

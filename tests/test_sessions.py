@@ -14,7 +14,7 @@ import pytest
 import kiokupy
 from kiokupy import SessionGone, SessionManager, SessionPolicy, SettingsError
 from kiokupy.entry import Entry, Record
-from kiokupy.errors import ConflictError, NotLoadable, NotStorable, UnknownBackend
+from kiokupy.errors import ConflictError, NotLoadable, NotStorable, StoreError, UnknownBackend
 from kiokupy.sessions import ids as ids_module
 from kiokupy.sessions import keeping as keeping_module
 from kiokupy.sessions.content import DirectoryObjects, SessionCodec
@@ -235,6 +235,11 @@ def test_sessions_survive_a_restart(lasting_place, policy):
 def test_a_manager_without_a_directory_is_refused():
     with pytest.raises(SettingsError, match="kept in a directory, not in a str"):
         SessionManager("Hash")
+
+
+def test_a_policy_that_is_none_is_refused(hash_manager):
+    with pytest.raises(SettingsError, match="the policy is a SessionPolicy, not a dict"):
+        SessionManager(hash_manager.directory, {"idle": 60})
 
 
 def test_managers_of_one_directory_share_their_sessions(hash_manager, policy):
@@ -577,6 +582,22 @@ class TestEndOfRequest:
 
         assert hash_manager.abandon(session) is CookieAction.KEEP
         assert dict(hash_manager.retrieve(session.id)) == {}
+
+    def test_an_abandoned_request_whose_session_could_not_be_read_keeps_its_cookie(self, hash_manager):
+        session = hash_manager.open(hash_manager.create().id, lazy=True)
+        hash_manager.close()
+        with pytest.raises(StoreError):
+            session.get("a")
+
+        assert hash_manager.abandon(session) is CookieAction.KEEP
+
+    def test_a_session_that_could_not_be_destroyed_is_not(self, hash_manager, monkeypatch):
+        session = hash_manager.create()
+        monkeypatch.setattr(hash_manager.directory, "new_unit", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            session.destroy()
+
+        assert not session.destroyed
 
     def test_regenerating_a_session_that_is_not_stored_gives_it_another_id(self, hash_manager):
         session = hash_manager.open()

@@ -47,6 +47,14 @@ def test_nothing_that_a_client_sent_controls_the_terminal(run):
     assert "\x1b" not in text
 
 
+def test_a_file_is_looked_at_beside_the_process_that_has_it_open_and_only_looked_at(run, path, capsys):
+    with kiokupy.connect("File", path=path):
+        assert run("stats") == (0, ["3 alive", "1 expired, for the next sweep"])
+        assert len(run("list")[1]) == 3
+        assert command.main([str(path), "sweep"]) == 2
+    assert "holds this store" in capsys.readouterr().err
+
+
 def test_sessions_are_counted_and_swept(run):
     assert run("stats") == (0, ["3 alive", "1 expired, for the next sweep"])
     assert run("sweep", "--limit", "5") == (0, ["1 expired sessions taken out"])
@@ -95,8 +103,13 @@ def test_ctrl_c_ends_it_quietly(path, monkeypatch, capsys):
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly(path):
-    program = Path(sys.executable).with_name("kiokupy-sessions")
-    done = subprocess.run(f"{program} {path} list | true", shell=True, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        f"{sys.executable} -m kiokupy.cli.sessions {path} list | true",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
 
     assert done.stderr == ""
 

@@ -117,7 +117,8 @@ def test_a_callers_own_names_are_passed_over_and_suggested(configure):
     [
         ({"taget": "Hash"}, "there is no setting 'taget'. Did you mean 'target'"),
         ({"colour": "red"}, "There are absolute, allow_modules"),
-        ({"idle": "soon"}, "the setting idle is 'soon'"),
+        ({"idle": "soon"}, r"the setting idle is 'soon' \(it is a number, of seconds for a time\)"),
+        ({"parallel": "many"}, r"the setting parallel is 'many' \(it is a whole number\)"),
         ({"idle": [1]}, r"the setting idle is \[1\] \(it is a number\)"),
         ({"idle": True}, "the setting idle is True"),
         ({"idle": -1}, "idle is a number of seconds above 0"),
@@ -126,7 +127,7 @@ def test_a_callers_own_names_are_passed_over_and_suggested(configure):
         ({"cookie_max_age": 1.5}, r"the setting cookie_max_age is 1.5 \(it is a whole number\)"),
         ({"cookie_max_age": float("inf")}, "the setting cookie_max_age is inf"),
         ({"cookie_name": 5}, r"the setting cookie_name is 5 \(it is a string\)"),
-        ({"cookie_secure": "perhaps"}, "the setting cookie_secure is 'perhaps'"),
+        ({"cookie_secure": "perhaps"}, r"the setting cookie_secure is 'perhaps' \(it is true or false\)"),
         ({"cookie_samesite": "Loose"}, "the cookie's samesite is 'Loose'"),
         ({"allow_modules": 5}, r"the setting allow_modules is 5 \(it is a list of names\)"),
         ({"kiokudb_backend": 5}, "the setting kiokudb_backend is 5"),

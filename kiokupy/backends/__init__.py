@@ -7,6 +7,7 @@ like anyone's. :func:`register` adds one without packaging.
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -67,9 +68,17 @@ class Resolved:
         try:
             return factory(**self.options)
         except TypeError as error:
-            raise TargetError(
-                f"the backend {self.name!r} does not take these options: {error}", target=self.name
-            ) from error
+            raise self._refused(factory, error) from error
+
+    def _refused(self, factory: Factory, error: TypeError) -> TargetError:
+        known = [*inspect.signature(factory).parameters, "create", "readonly"]
+        unknown = [name for name in self.options if name not in known]
+        near = difflib.get_close_matches(unknown[0], known, 1) if unknown else []
+        return TargetError(
+            f"the backend {self.name!r} does not take these options: {', '.join(unknown) or error}",
+            target=self.name,
+            fix=f"Did you mean {near[0]!r}?" if near else f"It takes {', '.join(sorted(known))}",
+        )
 
 
 def resolve(target: Any, **options: Any) -> Resolved:

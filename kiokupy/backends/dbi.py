@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from relstorage.options import Options
@@ -31,6 +32,9 @@ class Database(Protocol):
 
         :raises StoreError: the database cannot be reached or read, or it is not there and ``create`` is off.
         """
+
+    def making(self) -> AbstractContextManager[object]:
+        """Let one process at a time make the tables: RelStorage looks which are missing, and makes these."""
 
     def adapter(self, options: Options) -> Any:
         """Return RelStorage's adapter."""
@@ -66,7 +70,11 @@ class DBI:
     def open(self, *, create: bool, readonly: bool) -> Any:
         """Return a RelStorage; ``create`` makes its tables, never the database of a server."""
         create = create and not readonly
-        history = self._database.history(create=create)
+        self._database.history(create=create)  # asks whether the database can be reached, and makes SQLite's folder
+        with self._database.making() if create else nullcontext():
+            return self._open(self._database.history(create=create), create=create, readonly=readonly)
+
+    def _open(self, history: bool | None, *, create: bool, readonly: bool) -> Any:
         if history is None and not create:
             raise StoreNotFound(self.location)
         if history is not None and history is not self._keep_history:

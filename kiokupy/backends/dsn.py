@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -141,7 +142,9 @@ def _from_url(url: str) -> tuple[str, Options]:
     scheme = url.partition("://")[0].lower()
     reader = _SCHEMES.get(scheme)
     if reader is None:
-        fix = f"There are {', '.join(name + '://' for name in _SCHEMES)}"
+        near = difflib.get_close_matches(scheme, _SCHEMES, 1)
+        guess = f"Did you mean {near[0]}://? " if near else ""
+        fix = f"{guess}There are {', '.join(name + '://' for name in _SCHEMES)}"
         raise TargetError(f"there is no URL scheme {scheme!r} for a store", target=scheme, fix=fix)
     try:
         parts = urlsplit(url)

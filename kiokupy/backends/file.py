@@ -50,7 +50,8 @@ class File:
 
     def _check(self, *, create: bool) -> None:
         if self.path.is_dir():
-            raise StoreUnreadable(self.location, "this is a folder", fix="Give the path of a file in it")
+            fix = f"Give the path of a file; a store on SQLite is a folder, and named sqlite:///{self.path}"
+            raise StoreUnreadable(self.location, "this is a folder", fix=fix)
         if not self.path.parent.is_dir():
             raise StoreNotFound(
                 self.location, problem="its folder is not there", fix=f"Make it: mkdir -p {self.path.parent}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg2
@@ -13,6 +14,9 @@ from relstorage.options import Options
 from kiokupy.errors import StoreDenied, StoreError, StoreNotFound, StoreUnreachable, TargetError
 
 _TIMEOUT = 10
+
+# The name of the lock under which tables are made: any number, but the same one in all processes.
+_MAKING = 0x6B696F6B757079
 
 _TABLES = "SELECT to_regclass('object_state') IS NOT NULL, to_regclass('transaction') IS NOT NULL"
 
@@ -42,6 +46,13 @@ class PostgreSQL:
         except psycopg2.OperationalError as error:
             raise self._refused(error) from error
         return bool(keeps_history) if is_store else None
+
+    @contextmanager
+    def making(self) -> Iterator[None]:
+        """As the protocol in :mod:`kiokupy.backends.dbi` says."""
+        with closing(psycopg2.connect(self._dsn)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_MAKING,))
+            yield
 
     def adapter(self, options: Options) -> Any:
         """As the protocol in :mod:`kiokupy.backends.dbi` says."""

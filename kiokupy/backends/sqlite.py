@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from kiokupy.errors import StoreDenied, StoreNotFound, StoreUnreadable, TargetEr
 # FULL: a commit is on the disk when it returns. RelStorage's own choice, NORMAL, loses the last ones with the power.
 _PRAGMAS = {"synchronous": "FULL"}
 _MAIN = "main.sqlite3"  # RelStorage's name for it
+_MAKING, _PATIENCE = "making.lock", 60  # seconds
 
 
 class _ConnectionManager(Sqlite3ConnectionManager):  # type: ignore[misc]  # RelStorage has no annotations
@@ -82,6 +84,13 @@ class SQLite:
             return self._look(create)
         except PermissionError as error:
             raise StoreDenied(self.location, f"the file system refuses it ({error.strerror})") from error
+
+    @contextmanager
+    def making(self) -> Iterator[None]:
+        """As the protocol in :mod:`kiokupy.backends.dbi` says."""
+        with closing(sqlite3.connect(self.folder / _MAKING, timeout=_PATIENCE)) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            yield
 
     def adapter(self, options: Options) -> Any:
         """As the protocol in :mod:`kiokupy.backends.dbi` says."""

@@ -28,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         # Expired sessions are told by what they say of themselves, whatever policy they were saved by.
-        with closing(SessionManager(connect(target_of(options.target), create=0))) as manager:
+        directory = connect(target_of(options.target), create=0, readonly=options.verb in _READING)
+        with closing(SessionManager(directory)) as manager:
             return _VERBS[options.verb](manager, options)
     except KiokuError as error:
         print(f"kiokupy-sessions: {error}", file=sys.stderr)  # noqa: T201  # a command speaks
@@ -78,6 +79,10 @@ _VERBS: dict[str, Callable[[SessionManager, argparse.Namespace], int]] = {
 }
 
 
+# They work beside the process that has a FileStorage open.
+_READING = ("list", "stats")
+
+
 def _say(lines: Iterable[object]) -> int:
     for line in lines:
         print(line)  # noqa: T201  # as above
@@ -89,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kiokupy-sessions",
         description="List, count, sweep and end the sessions in a store, beside running programs.",
-        epilog="A FileStorage has one writing process at a time: stop the application, or let it sweep by itself.",
+        epilog="One process at a time writes to a FileStorage: beside a running application only list and stats work.",
     )
     parser.add_argument("target", metavar="TARGET", help="a FileStorage's path, a DSN, a URL, or a .toml or .yaml file")
     parser.add_argument("--version", action="version", version=f"kiokupy {metadata.version('kiokupy')}")

@@ -6,7 +6,7 @@ What has an id in the directory is referred to; all other objects belong to the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from kiokupy import entry
 from kiokupy.collapse import CONTAINERS, Collapser, Found, IdOf
@@ -17,9 +17,8 @@ from kiokupy.expand import Expander, Resolve, explained
 from kiokupy.refusal import Refusal
 from kiokupy.scope import Scope
 from kiokupy.sessions.facts import CLASS_NAME, Facts, head_of
+from kiokupy.sessions.merging import Data
 from kiokupy.typemap import TypeMap
-
-Data = dict[str, Any]
 
 OWNER = "a session"  # what errors call it: a session's key is nobody's business
 

@@ -85,7 +85,7 @@ class Events:
     def tell(self, events: Iterable[Event]) -> None:
         """Let everybody know."""
         for event in events:
-            self.counts[event.kind] += 1
+            self.counts.update([event.kind])  # one step in C: threads lose none
             _log.log(event.kind.level, "%s", event)
             for listener in self._listeners:
                 try:

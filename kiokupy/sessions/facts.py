@@ -8,6 +8,7 @@ without it is written as ever.
 from __future__ import annotations
 
 import io
+import math
 import pickle
 from typing import Any, NamedTuple, NoReturn
 
@@ -69,11 +70,24 @@ def facts_of(record: Record) -> Facts:
     try:
         args, _ = _Plain(io.BytesIO(record.head or b"")).load()
         facts = Facts(*args)
-        if record.class_name != CLASS_NAME or not isinstance(facts.expires, float):
+        if record.class_name != CLASS_NAME or not _is_sound(facts):
             raise ValueError("the record is not that of a session")
     except Exception as error:  # whoever wrote it may have written anything
         raise NotLoadable(record.class_name, id="a session", reason=str(error)) from error
     return facts
+
+
+def _is_sound(facts: Facts) -> bool:
+    """Tell whether facts are of the kinds that they are written in: a sweep that stumbles over one sweeps no other."""
+    times = (facts.created, facts.used, facts.expires)
+    limits = (facts.authenticated, facts.idle, facts.absolute)
+    return (
+        all(isinstance(time, int | float) and not math.isnan(time) for time in times)
+        and all(isinstance(limit, int | float | None) for limit in limits)
+        and all(isinstance(text, str | None) for text in (facts.principal, *facts.device))
+        and isinstance(facts.lasting, bool)
+        and isinstance(facts.successor, bytes | None)
+    )
 
 
 class _Plain(pickle.Unpickler):

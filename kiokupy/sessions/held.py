@@ -7,7 +7,7 @@ from typing import Any
 
 from kiokupy.entry import Record
 from kiokupy.sessions import ids
-from kiokupy.sessions.content import DirectoryObjects
+from kiokupy.sessions.content import Content, DirectoryObjects, content_of
 from kiokupy.sessions.facts import Facts
 from kiokupy.sessions.ids import key_of
 from kiokupy.sessions.merging import Data, Merge
@@ -49,10 +49,6 @@ class Held:
         """Return the same, which does not change with this one; the data are shared."""
         return replace(self, changes=dict(self.changes), merges=dict(self.merges))
 
-    def fact(self, name: str) -> Any:
-        """Return one of the facts as it will be."""
-        return self.changes.get(name, getattr(self.facts, name))
-
     @property
     def stored_id(self) -> str | None:
         """The id that it is stored under."""
@@ -67,6 +63,16 @@ class Held:
     def is_changed(self) -> bool:
         """Whether the next save changes a fact."""
         return self.expected != self.facts
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the next save changes more than data and time of use."""
+        return self.next_id is not None or self.replaces or self.is_changed
+
+    @property
+    def content(self) -> Content | None:
+        """The data as they are stored."""
+        return None if self.record is None else content_of(self.record)
 
     @property
     def was_moved(self) -> bool:

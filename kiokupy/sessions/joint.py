@@ -28,7 +28,7 @@ class Joint:
         # Of the scope, as soon as the session takes part in it.
         self._objects: ScopeObjects | None = None
         self._over = False
-        self._write: Write = _unbound
+        self._write: Write = lambda unit, ended: _nothing
         self._reset: Callable[..., None] = _nothing
         self._committed = _nothing
         self._mark: Callable[[], Callable[[], None]] = lambda: _nothing
@@ -112,8 +112,4 @@ class Joint:
 
 
 def _nothing() -> None:
-    pass
-
-
-def _unbound(unit: Unit, ended: list[Held]) -> Callable[[], None]:
-    return _nothing
+    """Do nothing."""

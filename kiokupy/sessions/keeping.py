@@ -9,13 +9,13 @@ from typing import TypeVar
 from kiokupy.database import Unit
 from kiokupy.directory import Directory, retried
 from kiokupy.entry import Record
-from kiokupy.errors import SessionGone, SessionTooLarge, SettingsError
-from kiokupy.sessions.content import Content, Data, DirectoryObjects, Objects, SessionCodec, content_of
+from kiokupy.errors import SessionGone, SettingsError
+from kiokupy.sessions.content import Content, DirectoryObjects, Objects, SessionCodec
 from kiokupy.sessions.events import Event, EventKind, Events, Listener
 from kiokupy.sessions.held import Held
 from kiokupy.sessions.ids import key_of
 from kiokupy.sessions.joint import Joint
-from kiokupy.sessions.merging import Merge, check_merges
+from kiokupy.sessions.merging import Data, Merge, check_merges
 from kiokupy.sessions.policy import SessionPolicy
 from kiokupy.sessions.roster import Roster
 from kiokupy.sessions.saving import Attempt, Rules, Saved
@@ -41,6 +41,9 @@ class Keeper:
         if not isinstance(directory, Directory):
             fix = "For example: SessionManager(kiokupy.connect('Hash'))"
             raise SettingsError(f"sessions are kept in a directory, not in a {type(directory).__name__}", fix=fix)
+        if not isinstance(policy, SessionPolicy | None):
+            fix = "For example: SessionManager(directory, SessionPolicy(idle=3600))"
+            raise SettingsError(f"the policy is a SessionPolicy, not a {type(policy).__name__}", fix=fix)
         self.directory = directory
         self.policy = policy if policy is not None else SessionPolicy()
         self.events = Events(listeners, self.policy.clock)
@@ -61,10 +64,15 @@ class Keeper:
         """
         if session.destroyed:
             raise SessionGone
+        held = session.held
         if not session.is_joined:
-            content = self._checked(session)
-            if self._is_due(session.held, content):
-                self._settle(session, self.transact(lambda unit: self._attempt(unit, session, content)))
+            try:
+                content = self._dump(session)
+                if self._is_due(held, content):
+                    self._settle(session, self.transact(lambda unit: self._attempt(unit, session, content)))
+            except BaseException:
+                held.next_id = None  # nothing is stored under it: no cookie may have it
+                raise
 
     def destroy(self, session_or_id: Session | str) -> bool:
         """End a session and take it out of the store; tell whether it was there. Doing it twice is fine."""
@@ -72,12 +80,14 @@ class Keeper:
             key = key_of(session_or_id)
             return key is not None and self.ending(lambda roster: roster.remove(key, "destroyed")) > 0
         session, held = session_or_id, session_or_id.held
-        session.destroyed = True
         if session.joint is not None and session.is_joined:
+            done = held.record is not None and not session.destroyed
             session.joint.ended.append(held)
-            return held.record is not None
-        done = self.ending(lambda roster: roster.remove(held.key, "destroyed")) > 0
-        session.settle()
+            session.destroyed = True
+        else:
+            done = self.ending(lambda roster: roster.remove(held.key, "destroyed")) > 0
+            session.destroyed = True
+            session.settle()
         return done
 
     def regenerate(self, session: Session) -> str:
@@ -116,7 +126,7 @@ class Keeper:
     def is_changed(self, session: Session) -> bool:
         """Tell whether a session differs from what is stored; called by :class:`Session`."""
         held = session.held
-        return held.is_changed or held.record is None or self._dump(session) != content_of(held.record)
+        return held.is_pending or self._dump(session) != held.content
 
     def is_worth_saving(self, session: Session) -> bool:
         """Tell whether a session is to be stored, if it is not: an empty one is not, and an ended one never."""
@@ -125,11 +135,11 @@ class Keeper:
 
     def write(self, session: Session, unit: Unit, ended: list[Held]) -> Callable[[], None]:
         """Write a session in a scope's transaction; called by :class:`~kiokupy.sessions.joint.Joint`."""
-        roster = Roster(unit, self.events, self.policy.clock())
+        roster = self.roster(unit)
         events = [event for held in ended for event in roster.remove(held.key, "destroyed")]
         saved = None
         if session.accessed and self.is_worth_saving(session):
-            content = self._checked(session)
+            content = self._dump(session)
             saved = self._attempt(unit, session, content) if self._is_due(session.held, content) else None
         return partial(self._settle, session, saved, events)
 
@@ -145,9 +155,13 @@ class Keeper:
 
         return retried(attempt, _RETRIES)
 
+    def roster(self, unit: Unit) -> Roster:
+        """Return the sessions that a transaction sees now."""
+        return Roster(unit, self.events, self.policy.clock())
+
     def ending(self, work: Callable[[Roster], list[Event]]) -> int:
         """End sessions in a transaction of its own, and return how many they were."""
-        events = self.transact(lambda unit: work(Roster(unit, self.events, self.policy.clock())))
+        events = self.transact(lambda unit: work(self.roster(unit)))
         self.events.tell(events)
         return len(events)
 
@@ -193,45 +207,26 @@ class Keeper:
         return Attempt(self._rules, unit, session.held, content, objects=objects, device=session.seen_at).run()
 
     def _settle(self, session: Session, saved: Saved | None, events: Iterable[Event] = ()) -> None:
-        """Know that what was saved is committed."""
-        self.events.tell(events)
+        """Know that what was saved is committed, and tell."""
         if saved is not None:
             session.held.settle(*saved[:-1])
             session.saved = True
             if session.joint is not None and session.is_joined:  # for when the scope has ended
                 self._outside(session.held).learn(session.joint.objects.among(saved.record.refs))
-            self.events.tell(saved.events)
         session.settle()
+        self.events.tell([*events, *(saved.events if saved is not None else ())])
 
     def _is_due(self, held: Held, content: Content) -> bool:
-        if held.record is None or held.next_id is not None or held.is_changed or held.replaces:
-            return True
-        return content != content_of(held.record) or self.policy.is_renewal_due(held.facts)
+        return held.is_pending or content != held.content or self.policy.is_renewal_due(held.facts)
 
     def _dump(self, session: Session) -> Content:
         """Return the content to write; if nothing changed, the very one that is stored."""
         held, objects = session.held, self._objects_of(session)
-        if held.record is None:
-            return self._codec.dump(held.data or {}, objects)
-        stored = content_of(held.record)
-        if held.data is None:
+        stored = held.content
+        if held.data is None and stored is not None:
             return stored
-        content = self._codec.dump(held.data, objects)
-        # Bytes can differ where nothing changed: a set comes in another order in another process.
-        if content != stored and content == self._codec.dump(self._codec.load(held.record, objects), objects):
-            return stored
-        return content
-
-    def _checked(self, session: Session) -> Content:
-        """Return the content to write, if it is not too large."""
-        content = self._dump(session)
-        held, policy = session.held, self.policy
-        if held.record is not None and content == content_of(held.record):
+        content = self._codec.dump(held.data or {}, objects)
+        if held.record is None or stored is None or content == stored:
             return content
-        for key, value in (held.data or {}).items() if policy.max_value_bytes is not None else ():
-            size = self._codec.dump({key: value}, self._objects_of(session)).size
-            if size > (policy.max_value_bytes or 0):
-                raise SessionTooLarge(size, policy.max_value_bytes or 0, key=key)
-        if policy.max_bytes is not None and content.size > policy.max_bytes:
-            raise SessionTooLarge(content.size, policy.max_bytes)
-        return content
+        # Bytes can differ where nothing changed: a set comes in another order in another process.
+        return stored if content == self._codec.dump(self._codec.load(held.record, objects), objects) else content

@@ -107,31 +107,29 @@ class SessionManager(Keeper):
         An untouched session, and a new one that stayed empty, are not stored. The scope that it opened is committed
         and closed; of a scope that somebody else opened the transaction must be over. Raises as :meth:`flush`.
         """
-        joint = session.joint
-        if joint is not None and joint.is_owner:
-            if session.accessed and session.is_joined:
-                self._commit(session, joint)
-            else:
-                joint.end(commit=False)
-        elif session.accessed and self.is_worth_saving(session):
-            self.flush(session)
+        try:
+            if session.accessed and session.joint is not None and session.joint.is_owner and session.is_joined:
+                self._commit(session, session.joint)
+            elif session.accessed and self.is_worth_saving(session):
+                self.flush(session)
+        finally:
+            self._end_scope(session)
         if session.saved and not session.destroyed and not session.held.was_moved:
             return CookieAction.SEND
         return self._cookie(session)
 
     def abandon(self, session: Session) -> CookieAction:
         """End a request that failed: nothing is saved, and the cookie follows what was done to the store already."""
-        if session.joint is not None and session.joint.is_owner:
-            session.joint.end(commit=False)
-        return self._cookie(session)
+        self._end_scope(session)
+        return self._cookie(session) if session.is_known else CookieAction.KEEP
 
     def sessions(self, principal: str | None = None) -> Generator[SessionInfo, None, None]:
         """Yield the sessions of a principal, or all, that have not expired, in no order.
 
         They are those of one moment. The transaction ends with the iteration; close what is not iterated to its end.
         """
-        with self.directory.new_unit() as unit:
-            yield from Roster(unit, self.events, self.policy.clock()).sessions(principal)
+        with self.directory.new_unit() as unit, unit.database.translated():
+            yield from self.roster(unit).sessions(principal)
 
     def destroy_all(self, principal: str, *, keep: Session | None = None) -> int:
         """End all sessions of a principal, in every process at once, and return how many there were.
@@ -141,17 +139,17 @@ class SessionManager(Keeper):
         :param keep: a session that is spared: that of who asks for it.
         """
         kept = None if keep is None else keep.held.key
-        return self._revoke(principal, lambda roster: roster.end(principal, keep=kept))
+        return self._revoke(principal, lambda roster: roster.end_all(principal, keep=kept))
 
     def end(self, principal: str, handle: str) -> bool:
         """End one of a principal's sessions, by the handle that :meth:`sessions` gave; tell whether it was there."""
-        return self._revoke(principal, lambda roster: roster.end(principal, handle=handle)) > 0
+        return self._revoke(principal, lambda roster: roster.end(principal, handle)) > 0
 
     def destroy_everyone(self) -> int:
         """End all sessions, of everybody, in many transactions, and return how many there were."""
         total, left = 0, True
         while left:
-            ended, left = self.transact(lambda unit: Roster(unit, self.events, self.policy.clock()).clear(BATCH))
+            ended, left = self.transact(lambda unit: self.roster(unit).clear(BATCH))
             self.events.tell(ended)
             total += len(ended)
         return total
@@ -189,10 +187,9 @@ class SessionManager(Keeper):
 
     def stats(self) -> Stats:
         """Count the sessions; each is looked at."""
-        with self.directory.new_unit() as unit:
-            roster = Roster(unit, self.events, self.policy.clock())
-            alive, expired = sum(1 for _ in roster.sessions(None)), roster.count_expired()
-        return Stats(alive, expired, {str(kind): count for kind, count in self.events.counts.items()})
+        with self.directory.new_unit() as unit, unit.database.translated():
+            alive, expired = self.roster(unit).count()
+        return Stats(alive, expired, {str(kind): count for kind, count in dict(self.events.counts).items()})
 
     def close(self) -> None:
         """Stop sweeping, and close the directory."""
@@ -210,6 +207,10 @@ class SessionManager(Keeper):
             if was_stored and session.is_new:  # it is as the store has it now
                 raise SessionGone from error
             raise
+
+    def _end_scope(self, session: Session) -> None:
+        if session.joint is not None and session.joint.is_owner:
+            session.joint.end(commit=False)
 
     def _revoke(self, principal: str, work: Callable[[Roster], list[Event]]) -> int:
         ended = self.ending(work)

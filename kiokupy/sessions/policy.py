@@ -60,7 +60,7 @@ class SessionPolicy:
             if value is not None and not (type(value) is int and value > 0):
                 raise SettingsError(f"{name} is a whole number above 0, or None, not {value!r}", target=name)
         for name in ("resolution", "overlap", "fresh"):
-            if not 0 <= getattr(self, name) < math.inf:
+            if not _is_number(getattr(self, name)) or not 0 <= getattr(self, name) < math.inf:
                 raise SettingsError(f"{name} is a number of seconds from 0, not {getattr(self, name)!r}", target=name)
         if self.at_limit not in (_ENDS_OLDEST, _REFUSES):
             fix = f"It is {_ENDS_OLDEST!r} or {_REFUSES!r}"
@@ -95,9 +95,13 @@ def check_limit(name: str, value: float | None) -> float:
 
     :raises SettingsError: it is none.
     """
-    if value is not None and not value > 0:
+    if value is not None and not (_is_number(value) and value > 0):
         raise SettingsError(f"{name} is a number of seconds above 0, or None, not {value!r}", target=name)
     return math.inf if value is None else float(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _own_or(own: float | None, limit: float | None) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -64,32 +65,40 @@ class Roster:
         self._unit, self._shelf, self._events, self._now = unit, Shelf(unit.root), events, now
 
     def sessions(self, principal: str | None) -> Iterator[SessionInfo]:
-        """Yield the sessions of a principal, or all, in no order."""
+        """Yield the sessions of a principal, or all, that have not expired, in no order."""
         keys = self._shelf.sessions.keys() if principal is None else self._shelf.of_principal(principal)
+        return (_info(key, facts) for key, facts in self._readable(keys) if facts.expires > self._now)
+
+    def count(self) -> tuple[int, int]:
+        """Return how many sessions have not expired, and how many have and are still there."""
+        alive = Counter(facts.expires > self._now for _, facts in self._readable(self._shelf.sessions.keys()))
+        return alive[True], alive[False]
+
+    def _readable(self, keys: Iterable[bytes]) -> Iterator[tuple[bytes, Facts]]:
         for number, key in enumerate(keys, start=1):
-            facts = self._shelf.readable(key, self._now)
-            if facts is not None:
-                yield _info(key, facts)
+            facts = self._shelf.readable(key)
+            if facts is not None and facts.successor is None:
+                yield key, facts
             if number % _BETWEEN_COLLECTIONS == 0:
                 self._unit.connection.cacheGC()
 
-    def count_expired(self) -> int:
-        """Return how many sessions have expired and are still there."""
-        return sum(1 for facts in self._shelf.all_facts() if facts.expires <= self._now and facts.successor is None)
+    def end(self, principal: str, handle: str) -> list[Event]:
+        """End the session of a principal that has a handle, and tell which it was."""
+        return self._end(principal, lambda key: handle_of(key) == handle)
 
-    def end(self, principal: str, *, handle: str | None = None, keep: bytes | None = None) -> list[Event]:
-        """End sessions of a principal, all but one or the one of a handle, and tell which.
+    def end_all(self, principal: str, *, keep: bytes | None) -> list[Event]:
+        """End all sessions of a principal but one, and tell which.
 
         Who logs in as that principal meanwhile comes after it, or is ended as well.
         """
-        self._shelf.claim(principal)
         found = None if keep is None else self._shelf.alive(keep, self._now)  # it may have moved, with an overlap
-        keep = keep if found is None else found[0]
-        ended = []
-        for key in self._shelf.of_principal(principal):
-            if key != keep and handle in (None, handle_of(key)):
-                ended += self.remove(key, "revoked")
-        return ended
+        kept = keep if found is None else found[0]
+        return self._end(principal, lambda key: key != kept)
+
+    def _end(self, principal: str, is_meant: Callable[[bytes], bool]) -> list[Event]:
+        self._shelf.claim(principal)
+        keys = [key for key in self._shelf.of_principal(principal) if is_meant(key)]
+        return [event for key in keys for event in self.remove(key, "revoked")]
 
     def clear(self, most: int) -> tuple[list[Event], bool]:
         """End so many sessions, whoever's they are; tell which, and whether there are others."""

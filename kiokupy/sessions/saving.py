@@ -10,16 +10,19 @@ from typing import NamedTuple
 
 from kiokupy.database import Unit
 from kiokupy.entry import Entry, Record
-from kiokupy.errors import BrokenReference, ConflictError, SessionGone, TooManySessions
+from kiokupy.errors import BrokenReference, ConflictError, SessionGone, SessionTooLarge, TooManySessions
 from kiokupy.sessions import ids
-from kiokupy.sessions.content import OWNER, Content, Data, Objects, SessionCodec, content_of
+from kiokupy.sessions.content import OWNER, Content, Objects, SessionCodec, content_of
 from kiokupy.sessions.events import Event, EventKind, Events
 from kiokupy.sessions.facts import Device, Facts
 from kiokupy.sessions.held import Held
 from kiokupy.sessions.ids import handle_of, key_of
-from kiokupy.sessions.merging import Merge, merged
+from kiokupy.sessions.merging import Data, Merge, merged
 from kiokupy.sessions.policy import SessionPolicy
 from kiokupy.sessions.shelf import Shelf
+
+#: A client says what it likes of its device, so what is kept of it has a limit.
+_LONGEST_TEXT = 500
 
 
 class Saved(NamedTuple):
@@ -62,6 +65,7 @@ class Attempt:
         """Write the session; the commit is the caller's.
 
         :raises SessionGone: it is not there any more.
+        :raises SessionTooLarge: it takes more bytes than the policy allows, with what others put in meanwhile.
         :raises TooManySessions: its principal has as many as the policy allows.
         :raises BrokenReference: it refers to an object that is not in the directory.
         :raises ConflictError: its new id is taken.
@@ -70,6 +74,7 @@ class Attempt:
 
     def _first(self) -> Saved:
         held, facts = self._held, self._as_of_now(self._held.expected)
+        self._check_size()
         if facts.principal is not None:
             self._admit(facts.principal, held.key)
         record = self._record(facts)
@@ -85,7 +90,9 @@ class Attempt:
         if found is None:
             raise SessionGone
         key, entry, current = found
-        changed = self._merge(entry.record)
+        changed = self._merge(key, entry.record)
+        if changed:
+            self._check_size()
         facts = self._as_of_now(current._replace(**held.changes))
         stays = "authenticated" not in held.changes
         if facts.principal is not None and not stays:
@@ -96,7 +103,7 @@ class Attempt:
         if held.next_id is not None:
             return self._move(key, record, current, facts, overlap=self._rules.policy.overlap if stays else 0)
         self._shelf.write(key, entry, record, current, facts)
-        self._note(EventKind.SAVED if changed else EventKind.RENEWED, key, facts)
+        self._note(EventKind.SAVED if changed or held.is_changed else EventKind.RENEWED, key, facts)
         return Saved(held.id, key, facts, record, self._data, self._events)
 
     def _move(self, key: bytes, record: Record, before: Facts, facts: Facts, *, overlap: float) -> Saved:
@@ -115,7 +122,8 @@ class Attempt:
 
     def _as_of_now(self, facts: Facts) -> Facts:
         if self._device is not None:
-            facts = facts._replace(user_agent=self._device.user_agent, address=self._device.address)
+            user_agent, address = (text if text is None else text[:_LONGEST_TEXT] for text in self._device)
+            facts = facts._replace(user_agent=user_agent, address=address)
         facts = facts._replace(used=self._now)
         return facts._replace(expires=self._rules.policy.expiry(facts))
 
@@ -129,11 +137,11 @@ class Attempt:
             self._unit.guard()
         return self._content.record(facts)
 
-    def _merge(self, stored: Record) -> bool:
+    def _merge(self, key: bytes, stored: Record) -> bool:
         """Take in what others saved since the session was read, and tell whether there is anything to write."""
         held, theirs, mine = self._held, content_of(stored), self._content
         assert held.record is not None
-        base = content_of(held.record)
+        base = held.content
         if theirs == base or held.replaces:
             return mine != theirs
         if mine == base:
@@ -148,8 +156,18 @@ class Attempt:
             merges=self._rules.merges | held.merges,
         )
         self._content = codec.dump(self._data, objects)
-        self._note(EventKind.MERGED, held.key, held.facts)
+        self._note(EventKind.MERGED, key, held.facts)
         return True
+
+    def _check_size(self) -> None:
+        policy = self._rules.policy
+        if policy.max_value_bytes is not None:
+            for key, value in (self._data or {}).items():
+                size = self._rules.codec.dump({key: value}, self._objects).size
+                if size > policy.max_value_bytes:
+                    raise SessionTooLarge(size, policy.max_value_bytes, key=key)
+        if policy.max_bytes is not None and self._content.size > policy.max_bytes:
+            raise SessionTooLarge(self._content.size, policy.max_bytes)
 
     def _admit(self, principal: str, key: bytes) -> None:
         """Let a principal begin a session, within the limit; what others do about its sessions meanwhile conflicts."""
@@ -158,11 +176,12 @@ class Attempt:
         if limit is None:
             return
         keys = [other for other in self._shelf.of_principal(principal) if other != key]
-        found = [(other, self._shelf.readable(other, self._now)) for other in keys]
-        others = sorted((facts.used, other, facts) for other, facts in found if facts is not None)
+        found = [(other, self._shelf.readable(other)) for other in keys]
+        alive = [(other, facts) for other, facts in found if facts is not None and facts.expires > self._now]
+        others = sorted(alive, key=lambda one: one[1].used)
         if len(others) >= limit and self._rules.policy.refuses:
             raise TooManySessions(principal, limit)
-        for _, other, facts in others[: max(0, len(others) - limit + 1)]:
+        for other, facts in others[: max(0, len(others) - limit + 1)]:
             self._shelf.remove(other, facts)
             self._note(EventKind.DESTROYED, other, facts, "its principal has too many")
 

@@ -99,6 +99,11 @@ class Session(SessionTerms):
         return self._held
 
     @property
+    def is_known(self) -> bool:
+        """Whether the session was read or begun, and that was not dropped since."""
+        return self._held is not None or self._kept[0] is not None
+
+    @property
     def is_joined(self) -> bool:
         """Whether it is saved with a scope; when that has ended, each save is a transaction of its own again."""
         return self.joint is not None and self.joint.is_usable
@@ -134,20 +139,25 @@ class Session(SessionTerms):
         """Note that a principal has proved who it is, and save; return the new id.
 
         The id changes in the same transaction, so that one that was planted before is worth nothing, and the clocks
-        begin anew. Where the session belonged to another principal, its data are dropped. To be called at each
-        authentication, also at one of a principal that is logged in already.
+        begin anew. Where the session belonged to another principal, its data and its own limits are dropped. To be
+        called at each authentication, also at one of a principal that is logged in already.
 
         :param remember: let the session outlive the browser, with the policy's ``remember_idle`` and
             ``remember_absolute``.
+        :raises SettingsError: a principal is a string, and not an empty one.
         :raises TooManySessions: the principal has as many as the policy allows.
         :raises SessionGone: the session was ended meanwhile.
         """
+        if not principal:
+            fix = "Call invalidate() where somebody logs out"
+            raise SettingsError(f"nobody logs in as {principal!r}", target="principal", fix=fix)
         known = self.held.copy()
         try:
             before = self.principal
             self.principal = principal
             if before not in (None, principal):
-                self._held = replace(self.held, data={}, replaces=True)
+                changes = {"idle": None, "absolute": None} | self.held.changes
+                self._held = replace(self.held, data={}, replaces=True, changes=changes)
             self.held.changes["lasting"] = remember
             self._manager.regenerate(self)
             if self.is_new:
@@ -184,7 +194,7 @@ class Session(SessionTerms):
     def revert(self) -> None:
         """Drop what changed in the data and was not saved; a login and a new id stay."""
         held = self.held
-        held.data = None if held.record is not None else {}
+        held.data = {} if held.record is None or held.replaces else None
         held.merges.clear()
 
     def settle(self) -> None:

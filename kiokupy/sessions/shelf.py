@@ -87,11 +87,11 @@ class Shelf:
             key = facts.successor
         return None
 
-    def readable(self, key: bytes, now: float) -> Facts | None:
-        """Return the facts of a session that stands under this very key, has not expired and is not damaged."""
+    def readable(self, key: bytes) -> Facts | None:
+        """Return what stands under this very key, expired or not; ``None``: nothing, or it is damaged."""
+        entry = self.find(key)
         with suppress(NotLoadable):  # fsck() tells of it
-            found = self.alive(key, now)
-            return None if found is None or found[0] != key else found[2]
+            return None if entry is None else facts_of(entry.record)
         return None
 
     def add(self, key: bytes, entry: Entry, facts: Facts) -> bool:
@@ -179,20 +179,9 @@ class Shelf:
         """Tell whether a mark stands where these facts would have it."""
         return mark.startswith(_slice(facts.expires))
 
-    def facts(self, entry: Entry) -> Facts:
-        """Return what an entry says of its session; raises as :func:`~kiokupy.sessions.facts.facts_of`."""
-        return facts_of(entry.record)
-
-    def all_facts(self) -> Iterator[Facts]:
-        """Yield what all entries say that can be read."""
-        for entry in self.sessions.values():
-            with suppress(NotLoadable):
-                yield facts_of(entry.record)
-
     def unmark(self, mark: bytes) -> None:
         """Take a mark out of ``expiry``."""
-        if mark in self._expiry:
-            self._expiry.remove(mark)
+        self._expiry.remove(mark)
 
     def reindex(self) -> None:
         """Make ``expiry`` and ``principals`` anew; records that cannot be read are left out."""
@@ -209,6 +198,7 @@ class Shelf:
 
     def _leave(self, key: bytes, principal: str | None) -> None:
         if principal is not None:
+            self.claim(principal)  # of two that take out the last sessions at a time one would leave the claim
             self._principals.pop(_hash(principal) + key, None)
             self.release(principal)
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import random
 import threading
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
 
 from kiokupy.database import Unit
-from kiokupy.errors import NotLoadable, SettingsError
+from kiokupy.errors import SettingsError
 from kiokupy.sessions.events import Event, EventKind, Events
-from kiokupy.sessions.facts import Facts
 from kiokupy.sessions.shelf import Shelf
 
 _log = logging.getLogger("kiokupy.sessions")
@@ -51,7 +48,7 @@ def sweep_some(unit: Unit, *, events: Events, now: float, after: bytes, most: in
         if len(gone) == most:
             return Swept(gone, after)
         after = mark
-        facts = _facts(shelf, key)
+        facts = shelf.readable(key)  # what is damaged stays for fsck() to tell of
         if facts is not None and facts.expires > now:
             if shelf.is_filed(mark, facts):
                 continue
@@ -62,13 +59,6 @@ def sweep_some(unit: Unit, *, events: Events, now: float, after: bytes, most: in
                 gone.append(events.event(EventKind.EXPIRED, key, facts.principal))
         shelf.unmark(mark)
     return Swept(gone, after if len(marks) == BATCH else None)
-
-
-def _facts(shelf: Shelf, key: bytes) -> Facts | None:
-    entry = shelf.find(key)
-    with suppress(NotLoadable):  # what is damaged stays for fsck() to tell of
-        return None if entry is None else shelf.facts(entry)
-    return None
 
 
 class Sweeper:
@@ -82,9 +72,9 @@ class Sweeper:
     """
 
     def __init__(self, sweep: Callable[[], object], every: float) -> None:
-        if not 0 < every <= threading.TIMEOUT_MAX / 2:
+        if not (isinstance(every, int | float) and 0 < every <= threading.TIMEOUT_MAX / 2):
             raise SettingsError(f"every is a number of seconds above 0, not {every!r}", target="every")
-        self._sweep, self._every, self._process = sweep, every, os.getpid()
+        self._sweep, self._every = sweep, every
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -97,18 +87,17 @@ class Sweeper:
         """Begin; nothing happens if it runs already."""
         if self.is_running:
             return
-        self._stop, self._process = threading.Event(), os.getpid()
+        self._stop = threading.Event()  # a fork may have copied the old one while it was locked
         self._thread = threading.Thread(target=self._run, args=(self._stop,), name="kiokupy-sweeper", daemon=True)
         self._thread.start()
-        # A daemon would be cut off in the middle of a commit at the end of the process.
-        atexit.register(_stopper(weakref.ref(self)))
+        _sweepers.add(self)
 
     def stop(self) -> None:
         """End after the sweep that is under way; stopping twice is fine."""
-        if os.getpid() != self._process:  # a fork copies no thread, and may copy a lock that it held for ever
+        if self._thread is None or not self.is_running:  # in a child it is not, whose copy of its lock may be taken
             return
         self._stop.set()
-        if self._thread is not None and self._thread is not threading.current_thread() and self.is_running:
+        if self._thread is not threading.current_thread():
             self._thread.join(_PATIENCE)
 
     def _run(self, stop: threading.Event) -> None:
@@ -119,10 +108,12 @@ class Sweeper:
                 _log.exception("a sweep failed; the next one comes")
 
 
-def _stopper(sweeper: weakref.ref[Sweeper]) -> Callable[[], None]:
-    def stop() -> None:
-        found = sweeper()
-        if found is not None:
-            found.stop()
+#: Those that may run in this process.
+_sweepers: weakref.WeakSet[Sweeper] = weakref.WeakSet()
 
-    return stop
+
+@atexit.register
+def _stop_all() -> None:
+    """Let no sweep be cut off in the middle of a commit, as daemons are at the end of a process."""
+    for sweeper in list(_sweepers):
+        sweeper.stop()

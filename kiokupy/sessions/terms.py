@@ -50,8 +50,7 @@ class SessionTerms(SessionMapping):
     @property
     def principal(self) -> str | None:
         """Who the session belongs to; to set it is to :meth:`identify`."""
-        principal: str | None = self.held.fact("principal")
-        return principal
+        return self.held.expected.principal
 
     @principal.setter
     def principal(self, principal: str | None) -> None:
@@ -60,7 +59,8 @@ class SessionTerms(SessionMapping):
     def identify(self, principal: str | None, *, authenticated: bool = True) -> None:
         """Note who the session belongs to, where a framework has a login of its own; else call :meth:`login`.
 
-        A stored session gets a new id when it is saved, unless it got one since it was opened.
+        A stored session gets a new id when it is saved, unless it got one since it was opened. Its data stay, also if
+        they were another principal's.
 
         :param authenticated: whether the principal has just proved who it is; not if a cookie said so.
         :raises SettingsError: a principal is no string.
@@ -77,7 +77,7 @@ class SessionTerms(SessionMapping):
     @property
     def authenticated(self) -> datetime | None:
         """When the principal logged in, or proved again who it is."""
-        authenticated = self.held.fact("authenticated")
+        authenticated = self.held.expected.authenticated
         return None if authenticated is None else moment(authenticated)
 
     def is_fresh(self, within: float | None = None) -> bool:
@@ -85,7 +85,7 @@ class SessionTerms(SessionMapping):
 
         :param within: seconds; by default the policy's ``fresh``.
         """
-        authenticated = self.held.fact("authenticated")
+        authenticated = self.held.expected.authenticated
         limit = self.policy.fresh if within is None else within
         return authenticated is not None and self.policy.clock() - authenticated < limit
 

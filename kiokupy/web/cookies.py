@@ -48,6 +48,8 @@ class Cookie:
         self._check("name", len(self.name) <= _LONGEST_NAME, f"Browsers keep {_LONGEST} bytes, with the id")
         self._check("name", host_only or not prefix.startswith("__host-"), "__Host- needs secure, path / and no domain")
         self._check("name", self.secure or not prefix.startswith("__secure-"), "__Secure- needs secure")
+        for switch in ("secure", "httponly", "partitioned"):
+            self._check(switch, isinstance(getattr(self, switch), bool), "It is True or False")
         self._check("path", _fits(_ATTRIBUTE, self.path) and self.path[0] == "/", "It begins with /")
         self._check("domain", self.domain is None or _fits(_ATTRIBUTE, self.domain), "It is a host name")
         self._check("samesite", self.samesite in _SAME_SITE, f"It is one of {', '.join(_SAME_SITE)}")
@@ -94,6 +96,17 @@ class Cookie:
         if not right:
             value = getattr(self, attribute)
             raise SettingsError(f"the cookie's {attribute} is {value!r}", target=attribute, fix=fix)
+
+
+def cookie_or_default(cookie: Cookie | None) -> Cookie:
+    """Return the cookie that an adapter was given, or the default one.
+
+    :raises SettingsError: it is none.
+    """
+    if not isinstance(cookie, Cookie | None):
+        fix = "For example: Cookie(secure=False)"
+        raise SettingsError(f"the cookie is described by a Cookie, not by a {type(cookie).__name__}", fix=fix)
+    return Cookie() if cookie is None else cookie
 
 
 def _fits(pattern: re.Pattern[str], value: object) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from kiokupy import backends
 from kiokupy.backends import dsn
-from kiokupy.errors import SettingsError
+from kiokupy.errors import SettingsError, TargetError
 from kiokupy.opening import connect
 from kiokupy.sessions.manager import SessionManager
 from kiokupy.sessions.policy import SessionPolicy
@@ -141,7 +141,10 @@ def _text(value: Any) -> str:
 
 
 def _truth(value: Any) -> bool:
-    return dsn.flag("here", value)
+    try:
+        return dsn.flag("here", value)
+    except TargetError as error:
+        raise ValueError("it is true or false") from error
 
 
 def _number(kind: type[int] | type[float], value: Any) -> float:
@@ -149,7 +152,10 @@ def _number(kind: type[int] | type[float], value: Any) -> float:
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError("it is a number")
-    number = kind(value)
+    try:
+        number = kind(value)
+    except ValueError as error:
+        raise ValueError("it is a whole number" if kind is int else "it is a number, of seconds for a time") from error
     if not isinstance(value, str) and number != value:
         raise ValueError("it is a whole number")
     return number

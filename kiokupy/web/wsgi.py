@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kiokupy.errors import SettingsError
 from kiokupy.sessions.facts import Device
 from kiokupy.sessions.manager import SessionManager
-from kiokupy.web.cookies import Cookie
+from kiokupy.web.cookies import Cookie, cookie_or_default
 from kiokupy.web.exchange import GONE_HEADERS, GONE_STATUS, GONE_TEXT, Exchange
 from kiokupy.web.headers import Headers
 
@@ -43,7 +43,7 @@ class SessionMiddleware:
             fix = "For example: SessionMiddleware(app, SessionManager(kiokupy.connect('Hash')))"
             raise SettingsError(f"the middleware takes a session manager, not a {type(manager).__name__}", fix=fix)
         self.app, self.manager, self.key, self.join = app, manager, key, join
-        self.cookie = cookie if cookie is not None else Cookie()
+        self.cookie = cookie_or_default(cookie)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""

@@ -14,7 +14,7 @@ from kiokupy.rules import name_of
 from kiokupy.sessions.facts import Device
 from kiokupy.sessions.manager import SessionManager
 from kiokupy.web.asgi.session import AsyncSession
-from kiokupy.web.cookies import Cookie
+from kiokupy.web.cookies import Cookie, cookie_or_default
 from kiokupy.web.exchange import GONE_HEADERS, GONE_STATUS, GONE_TEXT, Exchange
 from kiokupy.web.headers import Headers
 
@@ -63,7 +63,7 @@ class SessionMiddleware:
             fix = "For example: SessionMiddleware(app, manager=SessionManager(kiokupy.connect('Hash')))"
             raise SettingsError(f"the middleware takes a session manager, not a {type(manager).__name__}", fix=fix)
         self.app, self.manager, self.key = app, manager, key
-        self.cookie = cookie if cookie is not None else Cookie()
+        self.cookie = cookie_or_default(cookie)
         self.exclude, self.join = _checked(exclude), join
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

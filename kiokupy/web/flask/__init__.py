@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 _KEY = "kiokupy"
 _PLAIN_HTTP = (
-    "The session cookie is for HTTPS, and a request came over plain HTTP: most clients will not send it back, not even "
-    "to localhost. For development: flask --debug run, or %s = {..., 'cookie_secure': False}. Behind a proxy that ends "
-    "TLS: werkzeug's ProxyFix"
+    "The session cookie is for HTTPS, and a request came over plain HTTP: many clients will not send it back, some not "
+    "even to localhost. For development: flask --debug run, or %s = {..., 'cookie_secure': False}. Behind a proxy that "
+    "ends TLS: werkzeug's ProxyFix"
 )
 
 #: ``flask.session``, with the type that it has here.
@@ -94,7 +94,8 @@ class KiokuInterface(SessionInterface):
         A response to a request whose session another one ended meanwhile becomes the application's answer to
         :class:`~werkzeug.exceptions.BadRequest`; of one from 500 on nothing is saved.
         """
-        assert isinstance(session, FlaskSession)
+        if not isinstance(session, FlaskSession):  # it could not be opened, and Flask answers with 500
+            return
         self._settle_lifetime(session)
         headers = session.exchange.answer(response.status, response.headers.to_wsgi_list())
         if headers is None:

@@ -16,7 +16,7 @@ from kiokupy.scope import Scope
 from kiokupy.sessions.facts import Device
 from kiokupy.sessions.manager import SessionManager
 from kiokupy.sessions.session import Session
-from kiokupy.web.cookies import Cookie
+from kiokupy.web.cookies import Cookie, cookie_or_default
 from kiokupy.web.exchange import GONE_HEADERS, GONE_STATUS, GONE_TEXT, Exchange
 from kiokupy.web.settings import configured
 
@@ -66,7 +66,7 @@ def session_factory(
     if not isinstance(manager, SessionManager):
         fix = "For example: session_factory(SessionManager(kiokupy.connect('Hash')))"
         raise SettingsError(f"the session factory takes a session manager, not a {type(manager).__name__}", fix=fix)
-    sent = cookie if cookie is not None else Cookie()
+    sent = cookie_or_default(cookie)
 
     def factory(request: Any) -> Session:
         scope = request.kiokupy_scope if join and _is_in_transaction(request) else None

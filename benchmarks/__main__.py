@@ -58,8 +58,10 @@ def _measure(options: argparse.Namespace, command: str) -> Figures:
         part = figures[name] = new_part(command)
         try:
             work(part)
-        except KeyboardInterrupt:
-            part["skipped"]["all that is missing"] = "interrupted"
+        except (KeyboardInterrupt, SystemExit) as end:
+            part["skipped"]["all that is missing"] = "the run was ended"
+            if isinstance(end, SystemExit):
+                raise
         finally:
             save({name: part}, options.out / "figures.json")
     return figures

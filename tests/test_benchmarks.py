@@ -53,6 +53,19 @@ def test_who_cannot_run_is_left_out_by_name(tmp_path):
     assert set(found["sessions 1000"]["works"]["create"]) == {"shelve"}
 
 
+def test_a_run_that_is_ended_ends_what_it_started_and_keeps_what_it_found(tmp_path):
+    command = [sys.executable, "-m", "benchmarks", "--parts", "sessions", "--only", "shelve", "--out", str(tmp_path)]
+    command += ["--rounds", "1000", "--seconds", "0.002", "--bytes", "1000"]
+    with subprocess.Popen(command, cwd=HOME, stderr=subprocess.PIPE, text=True) as process:
+        while "round 2" not in process.stderr.readline():
+            assert process.poll() is None
+        process.terminate()
+        process.stderr.read()  # it ends when all have ended that write to it, the worker too
+
+    assert process.returncode == 128 + signal.SIGTERM
+    assert figures.load(tmp_path / "figures.json")["sessions 1000"]["works"]["create"]["shelve"]
+
+
 @pytest.mark.parametrize(
     "name", ["kiokupy Hash", "kiokupy File", "raw append + fsync", "bare MappingStorage", "shelve"]
 )

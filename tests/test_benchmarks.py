@@ -1,6 +1,7 @@
 """The benchmarks run, at a tiny size, and docs/performance.rst is made from the figures that are there."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path

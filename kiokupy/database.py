@@ -85,18 +85,23 @@ class Database:
         """Return a unit of work on a pooled connection, its transaction begun.
 
         :param manager: the transaction manager in whose transaction it is done, instead of one of its own.
-
         :raises StoreError: this is a child of the process that opened the database. The two would share a file's lock
             and position, or a socket, and write over each other.
         """
+        self.check_usable()
+        with self.translated():
+            return Unit(self, manager=manager)
+
+    def check_usable(self) -> None:
+        """Raise :class:`~kiokupy.errors.StoreError` if the database was closed, or opened in this process's parent."""
         if os.getpid() != self._process:
             raise StoreError(
                 self.location,
                 f"opened in process {self._process} and used in its child {os.getpid()}",
                 fix="Connect in each process, after the fork; processes share a store through DBI or ZEO",
             )
-        with self.translated():
-            return Unit(self, manager=manager)
+        if self._closed:
+            raise StoreError(self.location, "the directory was closed", fix="Open it again with connect()")
 
     def open_past(self, moment: moments.Moment) -> Unit:
         """Return a unit of work on the store as it was, which cannot write.
@@ -115,13 +120,8 @@ class Database:
         if not self._db.supportsUndo():
             raise NoHistory(self.location)
 
-    def connection(self, manager: Any, tid: bytes | None = None) -> GraphConnection:
-        """Return a connection under a transaction manager: a pooled one, or one that sees a past transaction.
-
-        :raises StoreError: the database was closed.
-        """
-        if self._closed:
-            raise StoreError(self.location, "the directory was closed", fix="Open it again with connect()")
+    def connection(self, manager: Any, tid: bytes | None) -> GraphConnection:
+        """Return a connection under a transaction manager: a pooled one, or one that sees a past transaction."""
         connection: GraphConnection = self._db.open(manager) if tid is None else self._db.open_past(manager, tid)
         return connection
 

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from kiokupy.commits import Commits
 from kiokupy.database import Database, Unit
 from kiokupy.departed import Departed
 from kiokupy.errors import ConflictError, StoreReadOnly
 from kiokupy.indexes import Index
 from kiokupy.joined import JoinedScope
+from kiokupy.lanes import Lanes
 from kiokupy.moments import Moment, Revision
 from kiokupy.scope import Scope
 from kiokupy.typemap import TypeMap
@@ -37,6 +39,8 @@ class Directory:
         #: The indexes that :func:`kiokupy.connect` was given, by name.
         self.indexes = dict(indexes or {})
         self._departed = Departed()
+        self._lanes = Lanes(database)
+        self._commits = Commits(database, self._lanes)
         # The scope of the txn_do() that is under way in a thread.
         self._current = threading.local()
 
@@ -79,6 +83,18 @@ class Directory:
     def new_unit(self) -> Unit:
         """Return a transaction on the bare records, for the layers that keep records of their own, as sessions do."""
         return self._database.open()
+
+    def read(self, work: Callable[[Unit], T]) -> T:
+        """Return what ``work(unit)`` returns of the records that are committed now, for the layers named above."""
+        return self._lanes.read(work)
+
+    def write(self, work: Callable[[Unit], T], *, retries: int = _RETRIES) -> T:
+        """Call ``work(unit)``, commit its few writes with those of other threads, and return what it returned.
+
+        As :meth:`Commits.do`, which says what ``work`` must be like; after a conflict it is done again, as in
+        :meth:`txn_do`.
+        """
+        return retried(lambda: self._commits.do(work), retries)
 
     def departed_id(self, obj: object) -> str | None:
         """Return the id of an object that came from a scope which has ended, or from a one-shot verb, else ``None``."""

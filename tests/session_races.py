@@ -34,6 +34,12 @@ class Halting(SessionManager):
     meanwhile = None
 
     def transact(self, work):
+        return super().transact(self.halting(work))
+
+    def transact_alone(self, work):
+        return super().transact_alone(self.halting(work))
+
+    def halting(self, work):
         def halting(unit):
             done = work(unit)
             meanwhile, self.meanwhile = self.meanwhile, None
@@ -41,7 +47,7 @@ class Halting(SessionManager):
                 meanwhile()
             return done
 
-        return super().transact(halting)
+        return halting
 
 
 def shelf_of(directory):

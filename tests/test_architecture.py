@@ -29,6 +29,8 @@ LAYERS = [
         "connection",
         "lastword",
         "database",
+        "lanes",
+        "commits",
         "identity",
     ],
     [

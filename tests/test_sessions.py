@@ -20,6 +20,7 @@ from kiokupy.sessions import keeping as keeping_module
 from kiokupy.sessions.content import DirectoryObjects, SessionCodec
 from kiokupy.sessions.facts import Facts
 from kiokupy.sessions.manager import CookieAction
+from kiokupy.sessions.shelf import Shelf
 
 START = 1_800_000_000.0
 
@@ -593,7 +594,7 @@ class TestEndOfRequest:
 
     def test_a_session_that_could_not_be_destroyed_is_not(self, hash_manager, monkeypatch):
         session = hash_manager.create()
-        monkeypatch.setattr(hash_manager.directory, "new_unit", lambda: 1 / 0)
+        monkeypatch.setattr(Shelf, "discard", lambda self, key: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             session.destroy()
 

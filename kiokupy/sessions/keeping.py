@@ -144,7 +144,11 @@ class Keeper:
         return partial(self._settle, session, saved, events)
 
     def transact(self, work: Callable[[Unit], T]) -> T:
-        """Do something in a transaction of its own, again after a conflict, and return what it returned."""
+        """Do something small, together with what other threads do, again after a conflict; return what it returned."""
+        return self.directory.write(work, retries=_RETRIES)
+
+    def transact_alone(self, work: Callable[[Unit], T]) -> T:
+        """Do something big in a transaction of its own, again after a conflict, and return what it returned."""
 
         def attempt() -> T:
             with self.directory.new_unit() as unit:
@@ -176,8 +180,7 @@ class Keeper:
             return None
         if scope is not None:
             return self._find(scope.unit, str(id), key)
-        with self.directory.new_unit() as unit:
-            return self._find(unit, str(id), key)
+        return self.directory.read(lambda unit: self._find(unit, str(id), key))
 
     def _find(self, unit: Unit, id: str, key: bytes) -> Held | None:
         with unit.database.translated():

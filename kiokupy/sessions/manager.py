@@ -149,7 +149,7 @@ class SessionManager(Keeper):
         """End all sessions, of everybody, in many transactions, and return how many there were."""
         total, left = 0, True
         while left:
-            ended, left = self.transact(lambda unit: self.roster(unit).clear(BATCH))
+            ended, left = self.transact_alone(lambda unit: self.roster(unit).clear(BATCH))
             self.events.tell(ended)
             total += len(ended)
         return total
@@ -165,7 +165,7 @@ class SessionManager(Keeper):
         done, after = 0, b""
         while limit is None or done < limit:
             most = BATCH if limit is None else limit - done
-            swept = self.transact(
+            swept = self.transact_alone(
                 partial(sweep_some, events=self.events, now=self.policy.clock(), after=after, most=most)
             )
             self.events.tell(swept.events)

@@ -1,0 +1,167 @@
+"""Group commit: small writes of many threads share one transaction, and so one wait for the disk.
+
+A thread that comes alone commits alone, at once. Those that come while it waits for the disk queue up; when it is done,
+the first of them commits for all that wait, and so on. No other thread is needed.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, cast
+
+from kiokupy.database import Database, Unit
+from kiokupy.errors import StoreError
+from kiokupy.lanes import Lanes
+
+T = TypeVar("T")
+
+#: How many writes share a transaction at most, so that the first does not wait long for the last.
+MOST = 64
+
+
+class Commits:
+    """The small writes of a database. Thread-safe.
+
+    :param lanes: has the connections to write with.
+    """
+
+    def __init__(self, database: Database, lanes: Lanes) -> None:
+        self._database, self._lanes = database, lanes
+        self._lock = threading.Lock()
+        # In the order in which they came. Whoever leads commits for the first of them, and is the first itself.
+        self._queue: deque[_Write[Any]] = deque()
+        self._is_led = False
+        self._leading_thread: int | None = None
+
+    def do(self, work: Callable[[Unit], T]) -> T:
+        """Call ``work(unit)``, commit what it wrote, and return what it returned when that is durable.
+
+        It may share its transaction with others, and then sees what those before it wrote. It may be called again,
+        since one that fails harms no other. So it is to be short and to wait for nothing. It may run in any thread,
+        and has the context (:mod:`contextvars`) of its own. What it calls may write, in a transaction of its own.
+
+        :raises ConflictError: another process, or a scope, changed the same records first.
+        :raises StoreError: the storage cannot write, or the directory was closed.
+        """
+        self._database.check_usable()  # first: in a child process the lock may be held by a thread that is not there
+        write = _Write(work)
+        if self._leading_thread == threading.get_ident():
+            self._commit([write])
+        else:
+            self._take_part(write)
+        return write.outcome()
+
+    def _take_part(self, write: _Write[Any]) -> None:
+        with self._lock:
+            self._queue.append(write)
+            write.leads, self._is_led = not self._is_led, True
+        batch: list[_Write[Any]] = []
+        try:
+            if not write.leads:
+                write.gate.acquire()
+            if write.leads:
+                self._lead(batch)
+        finally:
+            if write.leads or not write.is_done:
+                self._leave(write, batch)
+
+    def _lead(self, batch: list[_Write[Any]]) -> None:
+        with self._lock:
+            batch += [self._queue.popleft() for _ in range(min(MOST, len(self._queue)))]
+        self._leading_thread = threading.get_ident()
+        try:
+            self._commit(batch)
+        finally:
+            self._leading_thread = None
+
+    def _leave(self, write: _Write[Any], batch: list[_Write[Any]]) -> None:
+        """Let the others go on, also where Ctrl-C ended this thread's part before its time."""
+        others = [other for other in batch if other is not write]
+        with self._lock:
+            self._queue.extendleft(other for other in reversed(others) if not other.is_done)
+            if write in self._queue:
+                self._queue.remove(write)
+            if write.leads:
+                self._is_led = bool(self._queue)
+                for first in list(self._queue)[:1]:
+                    first.leads = True
+                    first.gate.release()
+        for other in others:
+            if other.is_done:
+                other.gate.release()
+
+    def _commit(self, writes: list[_Write[Any]]) -> None:
+        """Commit writes together, or, if one of them fails, apart: halves, and halves of these."""
+        try:
+            self._commit_together(writes)
+        except Exception as error:
+            waiting = [write for write in writes if not write.is_done]
+            if len(waiting) == 1:
+                waiting[0].fail(error)
+            else:
+                half = len(waiting) // 2
+                self._commit(waiting[:half])
+                self._commit(waiting[half:])
+
+    def _commit_together(self, writes: list[_Write[Any]]) -> None:
+        lane = self._lanes.take()
+        try:
+            lane.begin()
+            with self._database.translated():
+                written = [write for write in writes if write.run(lane)]
+            try:
+                lane.commit()
+            except KeyboardInterrupt:
+                for write in written:
+                    write.fail(self._unknown())
+                raise
+        finally:
+            self._lanes.put_back(lane)
+        for write in written:
+            write.is_done = True
+
+    def _unknown(self) -> StoreError:
+        problem = "a commit was interrupted, and may have been written or not"
+        return StoreError(self._database.location, problem, fix="Read again what is there now")
+
+
+class _Write(Generic[T]):
+    """A piece of work, and how it went."""
+
+    def __init__(self, work: Callable[[Unit], T]) -> None:
+        self._work, self._context = work, contextvars.copy_context()
+        self._result: T | None = None
+        self._error: Exception | None = None
+        self.is_done = False
+        #: Whether its thread is to commit for all that wait.
+        self.leads = False
+        #: Held until it is done or leads.
+        self.gate = threading.Lock()
+        self.gate.acquire()
+
+    def run(self, unit: Unit) -> bool:
+        """Do the work, and tell whether it is to be committed.
+
+        What fails before anybody changed anything has failed; after that all changes have to be undone, so it raises.
+        """
+        try:
+            self._result = self._context.run(self._work, unit)
+        except Exception as error:
+            if unit.connection.is_joined:
+                raise
+            self.fail(error)
+            return False
+        return True
+
+    def fail(self, error: Exception) -> None:
+        """Know that it will not be done."""
+        self._error, self.is_done = error, True
+
+    def outcome(self) -> T:
+        """Return what the work returned, or raise what it raised."""
+        if self._error is not None:
+            raise self._error
+        return cast(T, self._result)

@@ -96,12 +96,16 @@ class Collapser:
 
     def dump(self, value: object, found: Found, owner: object) -> bytes:
         """Pickle a value; ids of first-class objects it reaches are added to ``found`` with their positions."""
-        return self._dump(value, found, owner, _Pickler if self.shared is None else _SharingPickler)
+        return self._pickled(value, found, owner, _Pickler if self.shared is None else _SharingPickler)[0]
 
-    def _dump(self, value: object, found: Found, owner: object, kind: type[_Pickler]) -> bytes:
+    def _pickled(self, value: object, found: Found, owner: object, kind: type[_Pickler]) -> tuple[bytes, _Pickler]:
         buffer = io.BytesIO()
         pickler = kind(buffer, self, found)
         self._run(pickler, value, owner)
+        return buffer.getvalue(), pickler
+
+    def _dump(self, value: object, found: Found, owner: object, kind: type[_Pickler]) -> bytes:
+        data, pickler = self._pickled(value, found, owner, kind)
         # The memo has all that was pickled, at the price of a tuple for each; plain data is sooner looked through.
         held = _memo_of(pickler) if pickler.met_holder or pickler.cuts else plain_containers(value)
         for obj in held:
@@ -109,7 +113,7 @@ class Collapser:
                 self._holds_itself = True
             elif type(obj) in CONTAINERS and obj is not value and id(obj) not in pickler.namespaces:
                 self.parts.append(obj)
-        return buffer.getvalue()
+        return data
 
     def _run(self, pickler: _Pickler, value: object, owner: object) -> None:
         with refusing(lambda: pickler.last if pickler.last is not None else owner):

@@ -26,6 +26,7 @@ LAYERS = [
         "translation",
         "graph",
         "resolving",
+        "writing",
         "connection",
         "lastword",
         "database",

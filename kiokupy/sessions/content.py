@@ -85,6 +85,8 @@ class SessionCodec:
 
         :raises NotLoadable: the type map refuses something in it, or it does not fit its class.
         """
+        if not record.refs and not record.weak:
+            return self._load(record, _no_object, _is_not_there)
         resolve, exists = objects.finder((*record.refs, *record.weak))
         gone: list[str] = []
 
@@ -95,10 +97,14 @@ class SessionCodec:
                 gone.append(key)
                 return _Gone()
 
-        with explained(OWNER, record):
-            data: Data = Expander(self._typemap, found, exists).load(record.state, record)
+        data = self._load(record, found, exists)
         if gone:
             data = {key: value for key, value in data.items() if self._is_whole({key: value}, objects)}
+        return data
+
+    def _load(self, record: Record, resolve: Resolve, exists: Callable[[str], bool]) -> Data:
+        with explained(OWNER, record):
+            data: Data = Expander(self._typemap, resolve, exists).load(record.state, record)
         return data
 
     def _is_whole(self, data: Data, objects: Objects) -> bool:
@@ -107,6 +113,14 @@ class SessionCodec:
         except NotStorable:
             return False
         return True
+
+
+def _no_object(key: str, class_name: str) -> object:
+    raise BrokenReference(referrer=OWNER, target=key)
+
+
+def _is_not_there(key: str) -> bool:
+    return False
 
 
 class _Gone:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections import Counter
+import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kiokupy.errors import SettingsError
 from kiokupy.sessions.ids import handle_of
@@ -27,17 +27,16 @@ class EventKind(enum.Enum):
     DESTROYED = "destroyed", logging.INFO
     REJECTED = "rejected", logging.WARNING
 
-    @property
-    def level(self) -> int:
-        """The level at which it is logged."""
-        return self.value[1]
+    def __init__(self, text: str, level: int) -> None:
+        self._text = text
+        #: The level at which it is logged.
+        self.level = level
 
     def __str__(self) -> str:
-        return self.value[0]
+        return self._text
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """Something that happened to a session, and is committed.
 
     No event has a session's id: it is a secret, and events end up in logs.
@@ -76,7 +75,8 @@ class Events:
             if not callable(listener):
                 raise SettingsError(f"a listener is {listener!r:.60}, which cannot be called", target="listeners")
         #: How often each kind came in this process.
-        self.counts: Counter[EventKind] = Counter()
+        self.counts = dict.fromkeys(EventKind, 0)
+        self._lock = threading.Lock()
 
     def event(self, kind: EventKind, key: bytes | None, principal: str | None = None, detail: str = "") -> Event:
         """Return an event of now."""
@@ -85,7 +85,8 @@ class Events:
     def tell(self, events: Iterable[Event]) -> None:
         """Let everybody know."""
         for event in events:
-            self.counts.update([event.kind])  # one step in C: threads lose none
+            with self._lock:
+                self.counts[event.kind] += 1
             _log.log(event.kind.level, "%s", event)
             for listener in self._listeners:
                 try:

@@ -53,6 +53,12 @@ class Facts(NamedTuple):
         return Device(self.user_agent, self.address)
 
 
+_NUMBER, _NONE = (int, float), type(None)
+_LIMIT, _TEXT = (*_NUMBER, _NONE), (str, _NONE)
+#: What each fact is an instance of, in their order.
+_KINDS: tuple[Any, ...] = (_NUMBER, _NUMBER, _NUMBER, _TEXT, _LIMIT, _LIMIT, _LIMIT, bool, _TEXT, _TEXT, (bytes, _NONE))
+
+
 def head_of(facts: Facts) -> bytes:
     """Return the head of a session's record."""
     told = list(facts)
@@ -79,15 +85,8 @@ def facts_of(record: Record) -> Facts:
 
 def _is_sound(facts: Facts) -> bool:
     """Tell whether facts are of the kinds that they are written in: a sweep that stumbles over one sweeps no other."""
-    times = (facts.created, facts.used, facts.expires)
-    limits = (facts.authenticated, facts.idle, facts.absolute)
-    return (
-        all(isinstance(time, int | float) and not math.isnan(time) for time in times)
-        and all(isinstance(limit, int | float | None) for limit in limits)
-        and all(isinstance(text, str | None) for text in (facts.principal, *facts.device))
-        and isinstance(facts.lasting, bool)
-        and isinstance(facts.successor, bytes | None)
-    )
+    times = facts.created + facts.used + facts.expires if all(map(isinstance, facts, _KINDS)) else math.nan
+    return not math.isnan(times)
 
 
 class _Plain(pickle.Unpickler):

@@ -26,6 +26,8 @@ class Held:
     data: Data | None
     #: The id that the next save moves it to.
     next_id: str | None = None
+    #: Whether a key was given another value, so that it need not be computed whether the data changed.
+    is_touched: bool = False
     #: Facts that are to be other ones.
     changes: dict[str, Any] = field(default_factory=dict)
     #: How keys are merged that were changed by increments and the like.
@@ -95,7 +97,7 @@ class Held:
         """Know that this was saved."""
         self.rotated = self.rotated or self.next_id is not None
         self.id, self.key, self.facts, self.record, self.data = id, key, facts, record, data
-        self.next_id, self.replaces = None, False
+        self.next_id, self.replaces, self.is_touched = None, False, False
         self.changes, self.merges = {}, {}
 
 

@@ -178,17 +178,17 @@ class Keeper:
             scope = joint.scope  # the session is in it from now on
         if key is None:
             return None
-        if scope is not None:
+        if scope is None:
+            return self.directory.read(lambda unit: self._find(unit, str(id), key))
+        with scope.unit.database.translated():
             return self._find(scope.unit, str(id), key)
-        return self.directory.read(lambda unit: self._find(unit, str(id), key))
 
     def _find(self, unit: Unit, id: str, key: bytes) -> Held | None:
-        with unit.database.translated():
-            shelf = Shelf(unit.root)
-            found = shelf.alive(key, self.policy.clock())
-            if found is None:
-                self._reject(key, "it is unknown" if shelf.find(key) is None else "it has expired")
-                return None
+        shelf = Shelf(unit.root)
+        found = shelf.alive(key, self.policy.clock())
+        if found is None:
+            self._reject(key, "it is unknown" if shelf.find(key) is None else "it has expired")
+            return None
         key, entry, facts = found
         self.events.tell([self.events.event(EventKind.LOADED, key, facts.principal)])
         return Held(id, key, facts, entry.record, None)
@@ -229,7 +229,7 @@ class Keeper:
         if held.data is None and stored is not None:
             return stored
         content = self._codec.dump(held.data or {}, objects)
-        if held.record is None or stored is None or content == stored:
+        if held.record is None or stored is None or held.is_touched or content == stored:
             return content
         # Bytes can differ where nothing changed: a set comes in another order in another process.
         return stored if content == self._codec.dump(self._codec.load(held.record, objects), objects) else content

@@ -19,6 +19,9 @@ from kiokupy.sessions.merging import Data, Tail, added, appended, first
 #: How the keys of messages begin, and the key of what makes the CSRF token another one.
 FLASH, CSRF = "_flash", "_csrf"
 
+#: Values that differ from what was there before if they are not equal to it.
+_PLAIN = frozenset({str, int, bytes, bool, type(None)})
+
 
 class SessionMapping(MutableMapping[str, Any]):
     """Strings to any objects that the type map knows."""
@@ -97,11 +100,15 @@ class SessionMapping(MutableMapping[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str):
             raise NotStorable("session", name_of(type(key)), reason=f"the key {key!r} is not a string")
-        self._values()[key] = value
-        self.held.merges.pop(key, None)  # what increment() and the like did to it before is overruled
+        held, values = self.held, self._values()
+        if type(value) in _PLAIN and (key not in values or value != values[key]):
+            held.is_touched = True
+        values[key] = value
+        held.merges.pop(key, None)  # what increment() and the like did to it before is overruled
 
     def __delitem__(self, key: str) -> None:
         del self._values()[key]
+        self.held.is_touched = True
         self.held.merges.pop(key, None)
 
     def __iter__(self) -> Iterator[str]:

@@ -80,7 +80,7 @@ class Session(SessionTerms):
         #: Whether it was saved since it was opened.
         self.saved = False
         self._held = held
-        # How it was committed last, and whether it was ended.
+        # How it was committed last, if it is in a scope that may take it back, and whether it was ended.
         self._kept: tuple[Held | None, bool] = None, False
         if joint is not None:
             joint.bind(partial(manager.write, self), self.reset, self._mark)
@@ -199,7 +199,8 @@ class Session(SessionTerms):
 
     def settle(self) -> None:
         """Know that the session is committed as it is."""
-        self._kept = self.held.copy(), self.destroyed
+        if self.joint is not None:
+            self._kept = self.held.copy(), self.destroyed
 
     def reset(self, *, over: bool) -> None:
         """Drop all changes: be again as the store has it, or, if the scope is over, as that committed it."""

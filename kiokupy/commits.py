@@ -55,11 +55,11 @@ class Commits:
         return write.outcome()
 
     def _take_part(self, write: _Write[Any]) -> None:
-        with self._lock:
-            self._queue.append(write)
-            write.leads, self._is_led = not self._is_led, True
         batch: list[_Write[Any]] = []
         try:
+            with self._lock:
+                self._queue.append(write)
+                write.leads, self._is_led = not self._is_led, True
             if not write.leads:
                 write.gate.acquire()
             if write.leads:
@@ -114,7 +114,7 @@ class Commits:
                 written = [write for write in writes if write.run(lane)]
             try:
                 lane.commit()
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, SystemExit):
                 for write in written:
                     write.fail(self._unknown())
                 raise

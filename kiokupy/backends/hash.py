@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -11,13 +11,14 @@ from ZODB.ConflictResolution import ConflictResolvingStorage
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError
 from ZODB.serialize import referencesf
-from ZODB.utils import u64
+from ZODB.TimeStamp import TimeStamp
+from ZODB.utils import u64, z64
 
 from kiokupy.errors import StoreNotFound
 
 # Old revisions are for transactions that began before them; one older than this may meet a conflict instead.
 _KEEP_SECONDS = 60
-# Packing visits every record, so it waits until as many were written as there are, and at least so many.
+# Packing visits every record, so it waits until as many were made as there are, and at least so many.
 _FEW_RECORDS = 10_000
 
 
@@ -31,7 +32,9 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
         super().__init__("memory")
         self._oid: int
         self._resolved: list[bytes] = []
-        self._written = 0
+        self._made = 0
+        # A transaction of a minute ago, and the time when that is looked up again.
+        self._old, self._old_until = z64, 0.0
 
     def store(self, oid: bytes, serial: bytes, data: bytes, version: str, transaction: Any) -> None:
         """Keep a record for the transaction, merged with what another one wrote meanwhile if its class can do that."""
@@ -42,7 +45,7 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
             self._tdata[oid] = self.tryToResolveConflict(oid, current, serial, data)
             self._resolved.append(oid)
         self._oid = max(self._oid, u64(oid))  # a copy brings its oids along
-        self._written += 1
+        self._made += serial == z64
 
     def tpc_begin(self, transaction: Any, tid: bytes | None = None) -> None:
         """Begin; nothing is resolved yet."""
@@ -50,12 +53,27 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
         self._resolved = []
 
     def tpc_finish(self, transaction: Any, func: Callable[[bytes], Any] = lambda tid: None) -> bytes:
-        """Publish the transaction; now and then old revisions go, which would otherwise fill the memory."""
+        """Publish the transaction; old revisions of what it wrote go, and now and then what nothing reaches."""
+        written = self._tdata
         tid: bytes = super().tpc_finish(transaction, func)
-        if self._written > max(_FEW_RECORDS, len(self._data)):
-            self._written = 0
+        self._forget(written)
+        if self._made > max(_FEW_RECORDS, len(self._data)):
+            self._made = 0
             self.pack(time.time() - _KEEP_SECONDS, referencesf)
         return tid
+
+    def _forget(self, oids: Iterable[bytes]) -> None:
+        now = time.time()
+        with self._lock:
+            if not 0 <= self._old_until - now <= 1:  # the clock may have been put back
+                old = now - _KEEP_SECONDS
+                self._old, self._old_until = TimeStamp(*time.gmtime(old)[:5], old % 60).raw(), now + 1
+            for oid in oids:
+                revisions = self._data[oid]
+                for tid in list(revisions.keys(None, self._old))[:-1]:
+                    del revisions[tid]
+                    if self._transactions[tid].pack(oid):
+                        del self._transactions[tid]
 
     def pack(self, t: float, referencesf: Any, gc: bool = True) -> None:
         """Forget old revisions, and records that nothing reaches."""

@@ -1,0 +1,529 @@
+"""Group commit: what threads write together, and that none of them harms another one."""
+
+import contextlib
+import contextvars
+import os
+import signal
+import threading
+import time
+
+import pytest
+from conftest import new_place
+from ZODB.Connection import Connection
+
+import kiokupy
+from kiokupy import commits
+from kiokupy.entry import NEW, Entry, Record
+from kiokupy.errors import ConflictError, StoreError
+
+PATIENCE = 30
+
+
+def put(key, text="x"):
+    """Return a work that writes an entry, and returns how many there are then."""
+
+    def work(unit):
+        entries = unit.root["entries"]
+        record = Record("t", None, text.encode(), (), NEW)
+        if key in entries:
+            entries[key].record = record
+        else:
+            entries[key] = Entry(record)
+        return len(entries)
+
+    return work
+
+
+def stored(directory):
+    def work(unit):
+        return {key: entry.record.state.decode() for key, entry in unit.root["entries"].items()}
+
+    return directory.read(work)
+
+
+class Crowd:
+    """Threads whose writes wait for one that leads, so that they share the next transaction.
+
+    :param leading: what the leading one does when the others wait.
+    """
+
+    def __init__(self, directory, leading=lambda unit: None):
+        self.directory, self.leading = directory, leading
+        self.queue = directory._commits._queue
+        self.outcomes, self._threads = {}, []
+        self._leads, self._goes = threading.Event(), threading.Event()
+        self.start("leader", self._lead)
+        assert self._leads.wait(PATIENCE)
+
+    def _lead(self, unit):
+        self._leads.set()
+        assert self._goes.wait(PATIENCE)
+        return self.leading(unit)
+
+    def start(self, name, work):
+        """Write in a thread, and return when it waits."""
+        before = len(self.queue)
+
+        def act():
+            try:
+                self.outcomes[name] = self.directory.write(work, retries=0)
+            except BaseException as error:
+                self.outcomes[name] = error
+
+        thread = threading.Thread(target=act)
+        self._threads.append(thread)
+        thread.start()
+        if name != "leader":
+            self.until(lambda: len(self.queue) > before)
+
+    def until(self, condition):
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.001)
+
+    def go(self):
+        """Let the leading one go on, wait for all, and return how each of them ended."""
+        self._goes.set()
+        for thread in self._threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+        return self.outcomes
+
+
+@pytest.fixture
+def directory(place):
+    with place.connect() as directory:
+        yield directory
+
+
+@pytest.fixture
+def memory():
+    with kiokupy.connect() as directory:
+        yield directory
+
+
+@pytest.fixture
+def counted(tmp_path):
+    """A directory on File, and what returns how many transactions were written since it was called last."""
+    with kiokupy.connect("File", path=tmp_path / "store.fs") as directory:
+        storage = directory._database._db.storage
+        seen = [storage.lastTransaction()]
+
+        def count():
+            tids = [transaction.tid for transaction in storage.iterator(seen[0])][1:]
+            seen[0] = storage.lastTransaction()
+            return len(tids)
+
+        yield directory, count
+
+
+class TestOneThread:
+    def test_what_the_work_returned_is_returned_when_it_is_stored(self, directory):
+        assert directory.write(put("a")) == 1
+        assert stored(directory) == {"a": "x"}
+
+    def test_what_the_work_raises_is_raised_and_nothing_stored(self, directory):
+        def work(unit):
+            put("a")(unit)
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            directory.write(work)
+        assert stored(directory) == {}
+        assert directory.write(put("b")) == 1
+
+    def test_a_work_may_write_in_a_transaction_of_its_own(self, directory):
+        def work(unit):
+            directory.write(put("inner"))
+            return put("outer")(unit)
+
+        directory.write(work)
+        assert stored(directory).keys() == {"inner", "outer"}
+
+    def test_what_was_written_is_on_the_disk_when_the_call_returns(self, tmp_path):
+        path, copy = tmp_path / "store.fs", tmp_path / "copy.fs"
+        with kiokupy.connect("File", path=path) as directory:
+            directory.write(put("a"))
+            copy.write_bytes(path.read_bytes())
+        with kiokupy.connect("File", path=copy) as directory:
+            assert stored(directory) == {"a": "x"}
+
+    def test_nothing_is_written_where_nothing_changed(self, counted):
+        directory, count = counted
+        directory.write(lambda unit: unit.root["entries"].get("a"))
+
+        assert count() == 0
+
+    def test_a_conflict_is_tried_again(self, directory):
+        directory.write(put("a", "0"))
+        others = ["1", "2"]
+
+        def work(unit):
+            entry = unit.root["entries"]["a"]
+            number = int(entry.record.state)
+            if others:  # somebody else is quicker
+                with directory.new_unit() as unit_of_other:
+                    put("a", others.pop(0))(unit_of_other)
+                    unit_of_other.commit()
+            put("a", str(number + 10))(unit)
+
+        directory.write(work)
+        assert stored(directory) == {"a": "12"}
+
+    def test_a_conflict_that_goes_on_is_an_error_in_the_end(self, directory):
+        directory.write(put("a"))
+        tried = []
+
+        def work(unit):
+            tried.append(None)
+            with directory.new_unit() as other:
+                put("a", f"other {len(tried)}")(other)
+                other.commit()
+            put("a", "mine")(unit)
+
+        with pytest.raises(ConflictError):
+            directory.write(work, retries=2)
+        assert len(tried) == 3
+        assert stored(directory) == {"a": "other 3"}
+
+    def test_a_closed_directory_is_an_error(self, memory):
+        memory.close()
+        with pytest.raises(StoreError, match="closed"):
+            memory.write(put("a"))
+        with pytest.raises(StoreError, match="closed"):
+            memory.read(lambda unit: None)
+
+    def test_a_store_that_cannot_write_is_an_error_and_written_to_when_it_can_again(self, tmp_path, monkeypatch):
+        with kiokupy.connect("File", path=tmp_path / "store.fs") as directory:
+            storage = directory._database._db.storage
+
+            def full(*args):
+                raise OSError(28, "No space left on device")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(storage, "_file", _Full(storage._file, full))
+                with pytest.raises(StoreError, match="No space left"):
+                    directory.write(put("a"))
+            directory.write(put("b"))
+            assert stored(directory) == {"b": "x"}
+
+
+class _Full:
+    """The storage's file, on a disk that is full."""
+
+    def __init__(self, file, full):
+        self._file, self.write = file, full
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+
+class TestManyThreads:
+    def test_those_that_wait_share_one_transaction(self, counted):
+        directory, count = counted
+        crowd = Crowd(directory, put("leader"))
+        for number in range(8):
+            crowd.start(number, put(str(number)))
+        outcomes = crowd.go()
+
+        assert outcomes == {"leader": 1, **{number: number + 2 for number in range(8)}}
+        assert len(stored(directory)) == 9
+        assert count() == 2
+
+    def test_each_sees_what_those_before_it_wrote_on_every_store(self, directory):
+        directory.write(put("n", "0"))
+
+        def add(unit):
+            number = int(unit.root["entries"]["n"].record.state) + 1
+            put("n", str(number))(unit)
+            return number
+
+        crowd = Crowd(directory)
+        for number in range(8):
+            crowd.start(number, add)
+        outcomes = crowd.go()
+
+        assert [outcomes[number] for number in range(8)] == list(range(1, 9))
+        assert stored(directory) == {"n": "8"}
+
+    def test_a_failing_one_gets_its_error_and_the_others_are_stored(self, directory):
+        def fail(unit):
+            put("failing")(unit)
+            raise ZeroDivisionError
+
+        crowd = Crowd(directory)
+        for number in range(3):
+            crowd.start(number, put(str(number)))
+        crowd.start("failing", fail)
+        crowd.start(3, put("3"))
+        outcomes = crowd.go()
+
+        assert isinstance(outcomes.pop("failing"), ZeroDivisionError)
+        assert not any(isinstance(outcome, BaseException) for outcome in outcomes.values())
+        assert stored(directory).keys() == {"0", "1", "2", "3"}
+
+    def test_one_that_fails_before_anything_was_changed_does_not_part_the_others(self, counted):
+        directory, count = counted
+
+        def fail(unit):
+            raise ZeroDivisionError
+
+        crowd = Crowd(directory)
+        crowd.start("failing", fail)
+        for number in range(4):
+            crowd.start(number, put(str(number)))
+        outcomes = crowd.go()
+
+        assert isinstance(outcomes["failing"], ZeroDivisionError)
+        assert count() == 1
+
+    def test_what_one_saw_of_another_that_was_not_stored_does_not_count(self, directory):
+        def insert_and_fail(unit):
+            put("a")(unit)
+            raise ZeroDivisionError
+
+        def check(unit):
+            if "a" in unit.root["entries"]:
+                raise KeyError("a")
+            return put("b")(unit)
+
+        crowd = Crowd(directory)
+        crowd.start("failing", insert_and_fail)
+        crowd.start("checking", check)
+        outcomes = crowd.go()
+
+        assert outcomes["checking"] == 1
+        assert stored(directory) == {"b": "x"}
+
+    def test_a_conflict_of_one_with_another_process_leaves_the_others_alone(self, directory):
+        directory.write(put("a", "before"))
+
+        def conflict(unit):
+            put("a", "mine")(unit)
+            with directory.new_unit() as other:
+                put("a", "theirs")(other)
+                other.commit()
+
+        crowd = Crowd(directory)
+        for number in range(5):
+            crowd.start(number, put(str(number)))
+        crowd.start("conflicting", conflict)
+        outcomes = crowd.go()
+
+        assert isinstance(outcomes["conflicting"], ConflictError)
+        assert stored(directory) == {"a": "theirs", **{str(number): "x" for number in range(5)}}
+
+    def test_a_transaction_takes_so_many_and_no_more(self, counted):
+        directory, count = counted
+        crowd = Crowd(directory)
+        for number in range(commits.MOST + 3):
+            crowd.start(number, put(f"{number:03}"))
+        outcomes = crowd.go()
+
+        assert count() == 2
+        assert [outcomes[number] for number in range(commits.MOST + 3)] == list(range(1, commits.MOST + 4))
+
+    def test_a_work_has_the_context_of_its_own_thread(self, memory):
+        variable, seen = contextvars.ContextVar("variable", default="nobody's"), {}
+        crowd = Crowd(memory)
+
+        def write(name):
+            variable.set(name)
+            memory.write(lambda unit: seen.update({name: (variable.get(), threading.get_ident())}))
+
+        threads = [threading.Thread(target=write, args=(name,)) for name in ("one", "two")]
+        for thread in threads:
+            thread.start()
+        crowd.until(lambda: len(crowd.queue) == 2)
+        crowd.go()
+        for thread in threads:
+            thread.join(PATIENCE)
+
+        assert {name: found for name, (found, _) in seen.items()} == {"one": "one", "two": "two"}
+        assert len({thread for _, thread in seen.values()}) == 1
+
+    def test_threads_that_write_and_fail_at_random_lose_nothing(self, directory):
+        failures = []
+
+        def act(name):
+            for number in range(6):
+                key = f"{name}-{number}"
+
+                def work(unit, key=key, fails=number % 3 == 0):
+                    put(key)(unit)
+                    if fails:
+                        raise ZeroDivisionError
+
+                with contextlib.suppress(ZeroDivisionError):
+                    directory.write(work, retries=50)
+                    if number % 3 == 0:
+                        failures.append(key)
+
+        threads = [threading.Thread(target=act, args=(name,)) for name in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+
+        assert failures == []
+        assert stored(directory).keys() == {
+            f"{name}-{number}" for name in range(4) for number in range(6) if number % 3
+        }
+
+    @pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL", "ZEO"])
+    def test_two_directories_on_one_store_lose_nothing(self, kind, tmp_path):
+        def add(unit):
+            entries = unit.root["entries"]
+            put("n", str(int(entries["n"].record.state) + 1))(unit)
+
+        with new_place(kind, tmp_path) as place, place.connect() as one, place.connect() as two:
+            one.write(put("n", "0"))
+            threads = [
+                threading.Thread(target=lambda d=d: [d.write(add, retries=100) for _ in range(5)])
+                for d in (one, two) * 3
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(PATIENCE)
+
+            assert stored(one) == stored(two) == {"n": "30"}
+
+
+class TestCtrlC:
+    """Ctrl-C raises KeyboardInterrupt in the main thread, wherever that is."""
+
+    def test_one_that_waits_is_withdrawn(self, memory):
+        crowd = Crowd(memory, put("leader"))
+
+        def interrupt():
+            crowd.until(lambda: len(crowd.queue) == 1)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
+        try:
+            interrupting = threading.Thread(target=interrupt)
+            interrupting.start()
+            with pytest.raises(KeyboardInterrupt):
+                memory.write(put("interrupted"))
+            interrupting.join(PATIENCE)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        crowd.start("other", put("other"))
+        crowd.go()
+
+        assert stored(memory).keys() == {"leader", "other"}
+
+    def test_one_that_leads_leaves_that_to_the_next(self, memory):
+        crowd = Crowd(memory, lambda unit: _raise(KeyboardInterrupt))
+        for number in range(3):
+            crowd.start(number, put(str(number)))
+        outcomes = crowd.go()
+
+        assert isinstance(outcomes.pop("leader"), KeyboardInterrupt)
+        assert outcomes == {0: 1, 1: 2, 2: 3}
+        assert memory.write(put("next")) == 4
+
+    def test_one_that_leads_puts_those_it_had_taken_back(self, memory):
+        crowd = Crowd(memory)
+        tried = []
+
+        def interrupted(unit):
+            tried.append(put("interrupted")(unit))
+            raise KeyboardInterrupt
+
+        crowd.start("interrupted", interrupted)
+        for number in range(3):
+            crowd.start(number, put(str(number)))
+        outcomes = crowd.go()
+
+        assert isinstance(outcomes["interrupted"], KeyboardInterrupt)
+        assert tried == [1]
+        assert stored(memory).keys() == {"0", "1", "2"}
+
+    def test_those_whose_commit_was_interrupted_are_told_so(self, memory, monkeypatch):
+        crowd = Crowd(memory)
+        crowd.start("leads then", put("a"))
+        crowd.start("waits", put("b"))
+        with monkeypatch.context() as patch:
+            patch.setattr(Connection, "tpc_vote", lambda self, transaction: _raise(KeyboardInterrupt))
+            outcomes = crowd.go()
+
+        assert isinstance(outcomes["leads then"], KeyboardInterrupt)
+        assert "interrupted" in str(outcomes["waits"])
+        assert isinstance(outcomes["waits"], StoreError)
+        assert memory.write(put("next")) == 1
+
+
+def _raise(error):
+    raise error
+
+
+class TestLanes:
+    def test_a_connection_serves_one_after_the_other(self, memory):
+        seen = {memory.read(lambda unit: id(unit.connection)) for _ in range(3)}
+        seen |= {memory.write(lambda unit: id(unit.connection)) for _ in range(3)}
+
+        assert len(seen) == 1
+
+    def test_a_read_sees_what_was_committed_before_it_began(self, directory):
+        for number in range(3):
+            with directory.new_unit() as unit:
+                put("a", str(number))(unit)
+                unit.commit()
+            assert stored(directory) == {"a": str(number)}
+
+    def test_what_a_read_changes_is_dropped(self, directory):
+        directory.read(put("a"))
+
+        assert stored(directory) == {}
+
+    def test_a_connection_that_nobody_uses_does_not_count_as_open(self, memory):
+        database = memory._database._db
+        memory.write(put("a"))
+
+        assert [info["opened"] for info in database.connectionDebugInfo()] == [None] * len(
+            database.connectionDebugInfo()
+        )
+
+    def test_a_connection_whose_transaction_cannot_be_ended_is_not_used_again(self, memory, monkeypatch):
+        first = memory.read(lambda unit: unit.connection)
+        with monkeypatch.context() as patch:
+            patch.setattr(first, "afterCompletion", lambda transaction: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                memory.read(lambda unit: None)
+
+        assert memory.read(lambda unit: unit.connection) is not first or first.opened is None
+
+    def test_a_commit_that_cannot_be_undone_either_says_why_it_failed(self, memory, monkeypatch, caplog):
+        with monkeypatch.context() as patch:
+            patch.setattr(Connection, "tpc_vote", lambda self, transaction: _raise(ZeroDivisionError))
+            patch.setattr(memory.read(lambda unit: unit.connection), "abort", lambda transaction: _raise(KeyError))
+            with pytest.raises(ZeroDivisionError):
+                memory.write(put("a"))
+
+        assert "could not be undone" in caplog.text
+
+    def test_a_commit_that_fails_at_its_very_end_is_an_error(self, memory, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(Connection, "tpc_finish", lambda self, transaction: _raise(ZeroDivisionError))
+            with pytest.raises(ZeroDivisionError):
+                memory.write(put("a"))
+
+        assert memory.write(put("b")) == 1
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork()")
+    def test_a_child_process_is_told_to_connect_itself(self, memory):
+        memory.write(put("a"))
+        child = os.fork()
+        if child == 0:
+            code = 1
+            with contextlib.suppress(BaseException):
+                for verb in (memory.read, memory.write):
+                    with pytest.raises(StoreError, match="used in its child"):
+                        verb(lambda unit: None)
+                code = 0
+            os._exit(code)
+
+        assert os.waitpid(child, 0)[1] == 0

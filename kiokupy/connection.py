@@ -6,7 +6,6 @@ database, since packing, conflict resolution and export know that form and leave
 
 from __future__ import annotations
 
-import copyreg
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -16,19 +15,17 @@ from persistent import Persistent
 from ZODB import DB
 from ZODB.Connection import Connection
 from ZODB.POSException import POSKeyError
-from ZODB.serialize import ObjectReader, ObjectWriter, referencesf
+from ZODB.serialize import ObjectReader, referencesf
 from ZODB.utils import p64, u64, z64
 
-from kiokupy import entry, resolving
+from kiokupy import resolving
 from kiokupy.collections.bulk import Bulk
 from kiokupy.errors import ScopeClosed
 from kiokupy.graph import Graph
 from kiokupy.rules import name_of
+from kiokupy.writers import MARK, Verbatim, is_ours, writer_of
 
 T = TypeVar("T")
-
-#: How the second part of such a reference begins, before the name of the object's class; the first is its id.
-MARK = "kiokupy "
 
 
 class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotations
@@ -61,7 +58,7 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
 
     def _store_objects(self, writer: Any, transaction: Any) -> None:
         for obj in writer:
-            super()._store_objects(_writer_of(obj), transaction)
+            super()._store_objects(writer_of(obj), transaction)
 
     def setstate(self, obj: Any) -> None:
         """Load an object's state; of an object from before :meth:`forget` it is refused."""
@@ -149,7 +146,7 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
 
     def changed_objects(self) -> list[Persistent]:
         """Return the application's Persistent objects that this transaction changed."""
-        return [obj for obj in self._registered_objects if not _is_ours(obj)]
+        return [obj for obj in self._registered_objects if not is_ours(obj)]
 
     def raw(self, oid: bytes) -> bytes:
         """Return a record as the storage has it, in this transaction's view; no object is made of it."""
@@ -186,60 +183,6 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
                 if oid not in seen:
                     seen.add(oid)
                     pending.append(self.get(oid))
-
-
-def _is_ours(obj: object) -> bool:
-    return isinstance(obj, entry.Entry | entry.EntryTree)
-
-
-class Verbatim(Persistent):  # type: ignore[misc]  # persistent has no annotations
-    """A record that is written as it is, whatever its class."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-    #: That there is one has references to it name no class: ZODB then looks into the record.
-    __getnewargs__ = tuple
-
-
-class _VerbatimWriter(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
-    def serialize(self, obj: Verbatim) -> bytes:
-        return obj.data
-
-
-def _writer_of(obj: object) -> ObjectWriter:
-    if isinstance(obj, Verbatim):
-        return _VerbatimWriter(obj)
-    return (ObjectWriter if _is_ours(obj) else _Writer)(obj)
-
-
-#: Never first-class, and most of what the leaves of a tree hold: a third of a write's time went into asking.
-_PLAIN = frozenset({str, tuple, int, bytes, float, bool, type(None)})
-
-
-class _Writer(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
-    def __init__(self, obj: Any) -> None:
-        super().__init__(obj)
-        self._p.dispatch_table = _Reducers(self._jar.graph)
-
-    def persistent_id(self, obj: Any) -> Any:
-        if type(obj) in _PLAIN:
-            return None
-        if not isinstance(obj, Persistent | type):
-            key = self._jar.graph.id_of(obj)
-            if key is not None:
-                return ["w", (key.encode(), MARK + name_of(type(obj)))]
-        return super().persistent_id(obj)
-
-
-class _Reducers:
-    """What a pickler takes for its table of reducers by class."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-
-    def __getitem__(self, cls: type) -> Callable[[Any], Any]:
-        return self._graph.reducer(cls) or copyreg.dispatch_table[cls]
 
 
 class _Reader(ObjectReader):  # type: ignore[misc]  # ZODB has no annotations

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from ZODB.serialize import PersistentUnpickler
 
-from kiokupy.connection import MARK
 from kiokupy.entry import Entry, EntryTree, Record
 from kiokupy.errors import KiokuError
 from kiokupy.rules import name_of
+from kiokupy.writers import MARK
 
 ENTRY, ENTRY_TREE = name_of(Entry), name_of(EntryTree)
 

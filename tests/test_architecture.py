@@ -27,6 +27,7 @@ LAYERS = [
         "graph",
         "resolving",
         "connection",
+        "writers",
         "lastword",
         "database",
         "identity",

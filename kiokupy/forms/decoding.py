@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from kiokupy import ids
-from kiokupy.connection import MARK
 from kiokupy.forms import words
 from kiokupy.inert import Elements, RecordReference, Reference, StandIn, hashable
 from kiokupy.pickles import Tuple
+from kiokupy.writers import MARK
 
 #: Answers the oid of a record by its number in the dump.
 OidOf = Callable[[int], bytes]

@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from kiokupy.connection import MARK
 from kiokupy.forms import words
 from kiokupy.inert import Elements, Key, RecordReference, Reference, StandIn
+from kiokupy.writers import MARK
 
 #: Answers the number of a record in the dump.
 NumberOf = Callable[[bytes], int]

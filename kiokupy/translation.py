@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from transaction.interfaces import TransientError
 from ZODB.POSException import POSError, POSKeyError, ReadOnlyError, StateLoadError, StorageError, UndoError
 
@@ -24,34 +21,43 @@ from kiokupy.errors import (
 _UNDO_ERROR = f"{UndoError.__module__}.{UndoError.__qualname__}"
 
 
-@contextmanager
-def translated(location: str, tid: bytes | None = None) -> Iterator[None]:
-    """Turn what ZODB and its storages raise into kiokupy's errors.
+class translated:  # noqa: N801  # used as a function is, like contextlib's own
+    """Turn what ZODB and its storages raise in a ``with`` block into kiokupy's errors.
 
     :param location: what to call the store.
     :param tid: the past transaction that is being looked at.
     """
-    try:
-        yield
-    except KiokuError:
-        raise
-    except StateLoadError as error:
-        cause = error.__cause__
-        if isinstance(cause, KiokuError):
-            raise cause from cause.__cause__
-        raise StoreUnreadable(location, f"a record cannot be read ({cause})") from error
-    except ReadOnlyError as error:
-        raise StoreReadOnly(location) from error
-    except TransientError as error:
-        if type(error).__name__ == "ClientDisconnected":  # ZEO is optional, its class may not exist
-            raise StoreUnreachable(location, "the server has gone away") from error
-        raise ConflictError() from error
-    except (StorageError, POSError) as error:
-        raise _failure(location, error, tid) from error
-    except Exception as error:
-        if not _is_lost(error):
-            raise
-        raise StoreUnreachable(location, f"the server does not answer ({str(error).strip()})") from error
+
+    # A class, since every touch of an unloaded object comes by here: a generator would cost it five times as much.
+    __slots__ = ("_location", "_tid")
+
+    def __init__(self, location: str, tid: bytes | None = None) -> None:
+        self._location, self._tid = location, tid
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, KiokuError):
+            self._raise(error)
+
+    def _raise(self, error: Exception) -> None:
+        location = self._location
+        if isinstance(error, StateLoadError):
+            cause = error.__cause__
+            if isinstance(cause, KiokuError):
+                raise cause from cause.__cause__
+            raise StoreUnreadable(location, f"a record cannot be read ({cause})") from error
+        if isinstance(error, ReadOnlyError):
+            raise StoreReadOnly(location) from error
+        if isinstance(error, TransientError):
+            if type(error).__name__ == "ClientDisconnected":  # ZEO is optional, its class may not exist
+                raise StoreUnreachable(location, "the server has gone away") from error
+            raise ConflictError() from error
+        if isinstance(error, StorageError | POSError):
+            raise _failure(location, error, self._tid) from error
+        if _is_lost(error):
+            raise StoreUnreachable(location, f"the server does not answer ({str(error).strip()})") from error
 
 
 def _is_lost(error: Exception) -> bool:

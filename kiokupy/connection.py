@@ -18,11 +18,12 @@ from ZODB.POSException import POSKeyError
 from ZODB.serialize import ObjectReader, referencesf
 from ZODB.utils import p64, u64, z64
 
-from kiokupy import resolving, writing
+from kiokupy import resolving
 from kiokupy.collections.bulk import Bulk
 from kiokupy.errors import ScopeClosed
 from kiokupy.graph import Graph
 from kiokupy.rules import name_of
+from kiokupy.writers import MARK, Verbatim, is_alone, is_ours, writer_of
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
         ZODB makes a pickler for each object that changed, which costs more than all that is done to write an entry.
         """
         changed = self._registered_objects
-        alone = {id(obj) for obj in changed if obj._p_changed and obj._p_serial != z64 and writing.is_alone(obj)}
+        alone = {id(obj) for obj in changed if obj._p_changed and obj._p_serial != z64 and is_alone(obj)}
         self._registered_objects = [obj for obj in changed if id(obj) not in alone]
         try:
             super()._commit(transaction)
@@ -71,11 +72,11 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
             self._registered_objects = changed
         for obj in changed:
             if id(obj) in alone:
-                super()._store_objects(writing.writer_of(obj), transaction)
+                super()._store_objects(writer_of(obj), transaction)
 
     def _store_objects(self, writer: Any, transaction: Any) -> None:
         for obj in writer:
-            super()._store_objects(writing.writer_of(obj), transaction)
+            super()._store_objects(writer_of(obj), transaction)
 
     def setstate(self, obj: Any) -> None:
         """Load an object's state; of an object from before :meth:`forget` it is refused."""
@@ -147,7 +148,7 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
         :param serial: the transaction that wrote what is replaced; by default the record is new.
         """
         self._reader.getGhost(data)
-        obj = writing.Verbatim(data)
+        obj = Verbatim(data)
         if serial == z64:
             self._add(obj, oid)
         else:
@@ -157,13 +158,13 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
 
     def reference(self, oid: bytes) -> Persistent:
         """Return what an entry can hold to refer to a record of any class, which need not be there yet."""
-        obj = writing.Verbatim(b"")
+        obj = Verbatim(b"")
         obj._p_oid, obj._p_jar = oid, self
         return obj
 
     def changed_objects(self) -> list[Persistent]:
         """Return the application's Persistent objects that this transaction changed."""
-        return [obj for obj in self._registered_objects if not writing.is_ours(obj)]
+        return [obj for obj in self._registered_objects if not is_ours(obj)]
 
     def raw(self, oid: bytes) -> bytes:
         """Return a record as the storage has it, in this transaction's view; no object is made of it."""
@@ -204,9 +205,9 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
 
 class _Reader(ObjectReader):  # type: ignore[misc]  # ZODB has no annotations
     def _load_reference(self, key: bytes, database: str | None = None) -> object:
-        if database is None or not database.startswith(writing.MARK):
+        if database is None or not database.startswith(MARK):
             return self.load_persistent_weakref(key, database)
-        return self._conn.graph.resolve(bytes(key).decode(), database[len(writing.MARK) :])
+        return self._conn.graph.resolve(bytes(key).decode(), database[len(MARK) :])
 
     loaders: ClassVar = {**ObjectReader.loaders, "w": _load_reference}
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 import pickle
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from persistent import Persistent
 
@@ -112,18 +111,29 @@ class Expander:
         return rule.expand(data)
 
 
-@contextmanager
-def explained(key: str, record: Record) -> Iterator[None]:
+class explained:  # noqa: N801  # used as a function is, like contextlib's own
     """Turn what an application's class raises while it is given its state into an error that names the object."""
-    try:
-        yield
-    except UpgradeMissing as error:
-        raise UpgradeMissing(error.class_name, error.version, wanted=error.wanted, id=error.id or key) from None
-    except KiokuError:
-        raise
-    except Exception as error:
-        reason = f"its state does not fit its class ({error!r})"
-        raise NotLoadable(record.class_name, id=key, reason=reason) from error
+
+    __slots__ = ("_key", "_record")
+
+    def __init__(self, key: str, record: Record) -> None:
+        self._key, self._record = key, record
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, UpgradeMissing):
+            id = error.id or self._key
+            raise UpgradeMissing(error.class_name, error.version, wanted=error.wanted, id=id) from None
+        if isinstance(error, Exception) and not isinstance(error, KiokuError):
+            reason = f"its state does not fit its class ({error!r})"
+            raise NotLoadable(self._record.class_name, id=self._key, reason=reason) from error
+
+
+_STAND_INS = (stored.ref, stored.weak, stored.restore)
+#: By module and name, the methods of the unpickler that give them their meaning.
+_MEANINGS = {(stored.__name__, function.__name__): f"_{function.__name__}" for function in _STAND_INS}
 
 
 class _Unpickler(pickle.Unpickler):
@@ -133,16 +143,17 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Consult the type map, and nothing else."""
-        if module == stored.__name__:
-            ours = {stored.ref: self._ref, stored.weak: self._weak, stored.restore: self._expander.restore}
-            for stand_in, meaning in ours.items():
-                if name == stand_in.__name__:
-                    return meaning
+        meaning = _MEANINGS.get((module, name))
+        if meaning is not None:
+            return getattr(self, meaning)
         return self._expander.typemap.find(module, name)
 
     def persistent_load(self, pid: Any) -> object:
         """Return a container that has a record of its own."""
         return self._ref(*pid)
+
+    def _restore(self, class_name: str, data: object) -> object:
+        return self._expander.restore(class_name, data)
 
     def _ref(self, position: int, class_name: str) -> object:
         return self._expander.resolve(self._record.refs[position], class_name)
@@ -160,7 +171,7 @@ def _set_state(obj: Any, state: Any) -> None:
     if set_state is not None:
         set_state(state)
         return
-    slots = _slots(type(obj))
+    slots = _slots(type(obj))  # type: ignore[arg-type]  # mypy does not know that classes are hashable
     attributes = getattr(obj, "__dict__", None)
     for part in _interned(state) if isinstance(state, tuple) else (_interned(state),):
         if not slots and attributes is not None:
@@ -173,13 +184,9 @@ def _set_state(obj: Any, state: Any) -> None:
                 attributes[name] = value
 
 
+@lru_cache(maxsize=1_000)
 def _slots(cls: type) -> frozenset[str]:
-    if cls not in _known_slots:
-        _known_slots[cls] = frozenset(ghosts.slots_of(cls))
-    return _known_slots[cls]
-
-
-_known_slots: WeakKeyDictionary[type, frozenset[str]] = WeakKeyDictionary()
+    return frozenset(ghosts.slots_of(cls))
 
 
 def _interned(state: Any) -> Any:

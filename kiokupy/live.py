@@ -13,7 +13,7 @@ from kiokupy.broken import Broken
 from kiokupy.collapse import Collapser, Found
 from kiokupy.collections.bulk import Bulk, taken
 from kiokupy.departed import Origin
-from kiokupy.entry import Record
+from kiokupy.entry import Entry, Record
 from kiokupy.errors import (
     ConflictError,
     DuplicateId,
@@ -53,14 +53,28 @@ class LiveObjects(Loading):
         if known is not None and not ghosts.is_ghost(known):
             return known
         with self._unit.database.translated():
-            entry = self.entries.get(key)
-            if entry is None:
-                return None
-            found = self.resolve(key, entry.record.class_name)
-            # What made the ghost may have expected an object of another class under this id.
-            if self._typemap.class_named(entry.record.class_name) is not ghosts.real_class(found):
-                found = self._as_stored(key, found, entry.record.class_name)
-            return found
+            return self._found(key, self.entries.get(key))
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, object]:
+        """Return the objects of those ids that the store has; their records are read at once where it can do that."""
+        with self._unit.database.translated():
+            entries = self.entries
+            unloaded = {key: entries.get(key) for key in keys if key not in self._records}
+            self._unit.connection.prefetch([entry for entry in unloaded.values() if entry is not None])
+            found = {key: self._found(key, unloaded.get(key)) for key in keys}
+        return {key: obj for key, obj in found.items() if obj is not None}
+
+    def _found(self, key: str, entry: Entry | None) -> object | None:
+        if key in self._records:  # loaded by now, if it was not before
+            return self._objects[key]
+        if entry is None:
+            return None
+        class_name = entry.record.class_name
+        found = self.resolve(key, class_name)
+        # What made the ghost may have expected an object of another class under this id.
+        if self._typemap.class_named(class_name) is not ghosts.real_class(found):
+            found = self._as_stored(key, found, class_name)
+        return found
 
     def id_of(self, obj: object) -> str | None:
         """Return the id to refer to an object by: as :meth:`known_id`, or the one a deleted object had."""
@@ -93,7 +107,8 @@ class LiveObjects(Loading):
     def prefetch(self, keys: Iterable[str]) -> None:
         """Have the storage read the records of many ids at once, where it can; objects load when they are touched."""
         with self._unit.database.translated():
-            found = (self.entries.get(key) for key in keys if key not in self._records)
+            entries = self.entries
+            found = (entries.get(key) for key in keys if key not in self._records)
             self._unit.connection.prefetch([entry for entry in found if entry is not None])
 
     def collapsed(self, obj: object) -> Record | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from persistent import Persistent
 
@@ -26,6 +27,8 @@ from kiokupy.identity import IdentityMap
 from kiokupy.inspection import content
 from kiokupy.rules import name_of
 from kiokupy.typemap import TypeMap
+
+T = TypeVar("T")
 
 # Loads within loads, each some ten calls deep, before it is tried without recursion.
 _DEEPEST = 20
@@ -93,7 +96,10 @@ class Loading(IdentityMap, Graph):
         record = self._record(key, ghost)
         if key in self._reading:
             raise NotLoadable(record.class_name, id=key, reason="it is needed, as by its __hash__, to load itself")
-        with self._load(ghost), explained(key, record):
+        self._whole(ghost, lambda: self._revive(key, ghost, record))
+
+    def _revive(self, key: str, ghost: object, record: Record) -> None:
+        with explained(key, record):
             self._reading.add(key)
             try:
                 state = self._expander.state(record)
@@ -133,7 +139,10 @@ class Loading(IdentityMap, Graph):
         if self._typemap.class_named(record.class_name) is not type(obj):
             self.bury(key)
             return
-        with self._load(obj), explained(key, record):
+        self._whole(obj, lambda: self._renew(key, obj, record))
+
+    def _renew(self, key: str, obj: object, record: Record) -> None:
+        with explained(key, record):
             fresh = self._shell(record)
             self._fill(fresh, record)
             ghosts.transplant(fresh, obj)
@@ -182,14 +191,17 @@ class Loading(IdentityMap, Graph):
         record = self._record(key, None)
         if key in self._reading:
             raise NotLoadable(record.class_name, id=key, reason="its constructor's arguments lead back to it")
-        with self._load(None), explained(key, record), self._deeper(key):
+        return self._whole(None, lambda: self._make(key, record))
+
+    def _make(self, key: str, record: Record) -> object:
+        with explained(key, record), self._deeper(key):
             self._reading.add(key)
             try:
                 shell = self._shell(record)
             finally:
                 self._reading.discard(key)
             self.enter(key, shell, record)
-            assert self._arriving is not None  # as _load() leaves it
+            assert self._arriving is not None  # as _whole() leaves it
             self._arriving.append(key)
             # A set or dict may ask for a hash at once, and a constructor for what is in a container.
             if ghosts.has_own_hash(type(shell)) or type(shell) in CONTAINERS:
@@ -234,20 +246,20 @@ class Loading(IdentityMap, Graph):
                 if rule is None or ghosts.ghost_class(rule) is None:
                     yield id
 
-    @contextmanager
-    def _load(self, owner: object) -> Iterator[None]:
-        """Hold the outermost load: fill all shells at its end, or let all that arrived in it go again."""
+    def _whole(self, owner: object, load: Callable[[], T]) -> T:
+        """Do a load; at the end of the outermost one fill all shells, or let all that arrived in it go again."""
         outer, self._loading = self._loading, owner if owner is not None else self._loading
         outermost = self._arriving is None
         if outermost:
             self._arriving = []
         try:
-            yield
+            loaded = load()
             while outermost and self._unfilled:
                 key, obj, record = self._unfilled.pop()
                 self._loading = obj
                 with explained(key, record):
                     self._fill(obj, record)
+            return loaded
         except BaseException:
             if outermost:
                 self._take_back()

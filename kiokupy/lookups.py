@@ -69,8 +69,7 @@ class Lookups(ABC):
         """Return the objects of many ids, by id; what is not in the store is not in the answer."""
         keys = [object_ids.check(id) for id in ids]
         self._check_open("lookup_many()")
-        self._live.prefetch(keys)
-        return {key: found for key in keys if (found := self._live.get(key)) is not None}
+        return self._live.get_many(keys)
 
     def stored_form(self, id: str) -> tuple[str, str | None]:
         """Return the class's name and version in the record of an id, without loading the object.

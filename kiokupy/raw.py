@@ -14,7 +14,7 @@ from ZODB.serialize import PersistentUnpickler
 from kiokupy.entry import Entry, EntryTree, Record
 from kiokupy.errors import KiokuError
 from kiokupy.rules import name_of
-from kiokupy.writing import MARK
+from kiokupy.writers import MARK
 
 ENTRY, ENTRY_TREE = name_of(Entry), name_of(EntryTree)
 

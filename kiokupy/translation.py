@@ -21,15 +21,14 @@ from kiokupy.errors import (
 _UNDO_ERROR = f"{UndoError.__module__}.{UndoError.__qualname__}"
 
 
-class translated:  # noqa: N801  # used like a function, as contextlib's own
-    """A context that turns what ZODB and its storages raise into kiokupy's errors.
-
-    A class, since one made by ``contextmanager`` takes four times as long to enter and leave.
+class translated:  # noqa: N801  # used as a function is, like contextlib's own
+    """Turn what ZODB and its storages raise in a ``with`` block into kiokupy's errors.
 
     :param location: what to call the store.
     :param tid: the past transaction that is being looked at.
     """
 
+    # A class, since every touch of an unloaded object comes by here: a generator would cost it five times as much.
     __slots__ = ("_location", "_tid")
 
     def __init__(self, location: str, tid: bytes | None = None) -> None:
@@ -38,28 +37,27 @@ class translated:  # noqa: N801  # used like a function, as contextlib's own
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, KiokuError):
-            raise_translated(error, self._location, self._tid)
+            self._raise(error)
 
-
-def raise_translated(error: Exception, location: str, tid: bytes | None) -> None:
-    """Raise kiokupy's error for one of ZODB or of a storage; return if it is none of these."""
-    if isinstance(error, StateLoadError):
-        cause = error.__cause__
-        if isinstance(cause, KiokuError):
-            raise cause from cause.__cause__
-        raise StoreUnreadable(location, f"a record cannot be read ({cause})") from error
-    if isinstance(error, ReadOnlyError):
-        raise StoreReadOnly(location) from error
-    if isinstance(error, TransientError):
-        if type(error).__name__ == "ClientDisconnected":  # ZEO is optional, its class may not exist
-            raise StoreUnreachable(location, "the server has gone away") from error
-        raise ConflictError() from error
-    if isinstance(error, StorageError | POSError):
-        raise _failure(location, error, tid) from error
-    if _is_lost(error):
-        raise StoreUnreachable(location, f"the server does not answer ({str(error).strip()})") from error
+    def _raise(self, error: Exception) -> None:
+        location = self._location
+        if isinstance(error, StateLoadError):
+            cause = error.__cause__
+            if isinstance(cause, KiokuError):
+                raise cause from cause.__cause__
+            raise StoreUnreadable(location, f"a record cannot be read ({cause})") from error
+        if isinstance(error, ReadOnlyError):
+            raise StoreReadOnly(location) from error
+        if isinstance(error, TransientError):
+            if type(error).__name__ == "ClientDisconnected":  # ZEO is optional, its class may not exist
+                raise StoreUnreachable(location, "the server has gone away") from error
+            raise ConflictError() from error
+        if isinstance(error, StorageError | POSError):
+            raise _failure(location, error, self._tid) from error
+        if _is_lost(error):
+            raise StoreUnreachable(location, f"the server does not answer ({str(error).strip()})") from error
 
 
 def _is_lost(error: Exception) -> bool:

@@ -37,7 +37,8 @@ class TypeMap:
         # What follows from the rules and prefixes; forgotten whenever one is added.
         self._derived: dict[type, Rule | None] = {}
         self._inherited: list[Rule] = []
-        self._names: dict[tuple[str, str], Any] = {}
+        # Classes by ``module:qualname``.
+        self._names: dict[str, Any] = {}
         #: Earlier names of classes, as ``module:qualname``.
         self.aliases: set[str] = set()
         self._prefixes: list[str] = []
@@ -85,10 +86,11 @@ class TypeMap:
 
         :raises NotLoadable: the map does not name it, or it is no class, or it is gone.
         """
+        name = f"{module}:{qualname}"
         try:
-            return self._names[module, qualname]
+            return self._names[name]
         except KeyError:
-            found = self._names[module, qualname] = self._import(module, qualname)
+            found = self._names[name] = self._import(module, qualname)
             return found
 
     def class_named(self, name: str) -> type[Any]:
@@ -96,6 +98,9 @@ class TypeMap:
 
         :raises NotLoadable: the map does not name it.
         """
+        known: type[Any] | None = self._names.get(name)
+        if known is not None:
+            return known
         module, _, qualname = name.partition(":")
         try:
             found: type[Any] = self.find(module, qualname)
@@ -112,8 +117,7 @@ class TypeMap:
             self._derived = {}
         self.aliases.update(rule.aliases)
         for name in (name_of(rule.cls), *rule.aliases):
-            module, _, qualname = name.partition(":")
-            self._names[module, qualname] = rule.cls
+            self._names[name] = rule.cls
 
     def _derive(self, cls: type) -> Rule | None:
         for rule in reversed(self._inherited):

@@ -11,6 +11,7 @@ from BTrees.OOBTree import OOBTree, OOTreeSet
 from graph_classes import Account, Bag, Colour, FrozenSlots, Money, Pair, Person, Reduced, Rows, Slotted, WithNewArgs
 from graph_stores import CountingStorage, directory_in, directory_on
 from persistent.mapping import PersistentMapping
+from ZODB.serialize import ObjectWriter
 
 from kiokupy import ids
 from kiokupy.entry import FORMAT, Entry, EntryTree, Record, ref, restore, weak
@@ -301,3 +302,21 @@ def test_a_record_of_a_class_that_lost_its_slots_and_one_that_got_them_still_loa
             unit.root["entries"]["slots"].record = records["slots"]._replace(class_name="graph_classes:Person")
             unit.commit()
         assert vars(directory.get("slots")) == {"name": "b", "friend": 7}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Record("shop:Cart", None, b"state", (), 0),
+        Record("shop:Cart", b"head", b"", ("shop:Cart", "x" * 300), 33),
+        Record("\u00fc" * 300, None, b"x" * 70_000, ("same", "same"), 5, "v2", ("weak",)),
+        Record("shop:Cart", None, EntryTree(), (), 64),
+    ],
+    ids=["short", "empty", "long", "persistent"],
+)
+def test_a_connection_writes_an_entry_byte_for_byte_as_zodb_does(record):
+    with directory_on(CountingStorage()) as directory, directory.new_unit() as unit:
+        unit.root["entries"]["key"] = entry = Entry(record)
+        unit.commit()
+        unit.begin()
+        assert unit.connection.raw(entry._p_oid) == ObjectWriter(entry).serialize(entry)

@@ -11,7 +11,7 @@ from kiokupy import ids
 from kiokupy.forms import words
 from kiokupy.inert import Elements, RecordReference, Reference, StandIn, hashable
 from kiokupy.pickles import Tuple
-from kiokupy.writing import MARK
+from kiokupy.writers import MARK
 
 #: Answers the oid of a record by its number in the dump.
 OidOf = Callable[[int], bytes]

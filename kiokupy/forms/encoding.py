@@ -11,7 +11,7 @@ from typing import Any
 
 from kiokupy.forms import words
 from kiokupy.inert import Elements, Key, RecordReference, Reference, StandIn
-from kiokupy.writing import MARK
+from kiokupy.writers import MARK
 
 #: Answers the number of a record in the dump.
 NumberOf = Callable[[bytes], int]

@@ -1,0 +1,147 @@
+"""Writers: Persistent objects become records of ZODB, those that hold first-class plain objects too."""
+
+from __future__ import annotations
+
+import copyreg
+import io
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from BTrees.OOBTree import OOBTree, OOBucket, OOSet, OOTreeSet
+from persistent import Persistent
+from ZODB._compat import PersistentPickler, _protocol
+from ZODB.serialize import ObjectWriter
+
+from kiokupy.entry import STORED_ITSELF, Entry, EntryTree
+from kiokupy.graph import Graph
+from kiokupy.rules import name_of
+
+#: How the second part of such a reference begins, before the name of the object's class; the first is its id.
+MARK = "kiokupy "
+
+
+def is_ours(obj: object) -> bool:
+    """Tell whether an object is an entry or a tree of them, and not the application's."""
+    return isinstance(obj, Entry | EntryTree)
+
+
+class Verbatim(Persistent):  # type: ignore[misc]  # persistent has no annotations
+    """A record that is written as it is, whatever its class."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    #: That there is one has references to it name no class: ZODB then looks into the record.
+    __getnewargs__ = tuple
+
+
+class _VerbatimWriter(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
+    def serialize(self, obj: Verbatim) -> bytes:
+        return obj.data
+
+
+def is_alone(obj: object) -> bool:
+    """Tell whether an object is an entry that refers to no other record."""
+    return type(obj) is Entry and not obj.record.flags & STORED_ITSELF
+
+
+def writer_of(obj: Persistent) -> Any:
+    """Return what writes an object, and gives the new ones that are found on the way. The records are as ZODB's own."""
+    if is_alone(obj):
+        return _EntryWriter(obj)
+    if isinstance(obj, Verbatim):
+        return _VerbatimWriter(obj)
+    if type(obj) in _NODES:
+        leaves = list(_leaves(obj.__getstate__()))
+        references = [leaf for leaf in leaves if isinstance(leaf, Persistent)]
+        if _PLAIN.issuperset({type(leaf) for leaf in leaves if not isinstance(leaf, Persistent)}):
+            return _NodeWriter(obj, references)
+    return (ObjectWriter if is_ours(obj) else _Writer)(obj)
+
+
+class _EntryWriter:
+    """Writes an entry that refers to no record, with a pickler that asks nobody about what it meets."""
+
+    def __init__(self, obj: Entry) -> None:
+        self._objects = [obj]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._objects)
+
+    def serialize(self, obj: Entry) -> bytes:
+        buffer = io.BytesIO()
+        pickler = pickle.Pickler(buffer, _protocol)
+        pickler.memo = _ENTRY_MEMO  # as after the class
+        pickler.dump(obj.__getstate__())
+        return _ENTRY_CLASS + buffer.getvalue()
+
+
+#: The classes of the nodes of trees, whose state is tuples in tuples.
+_NODES = frozenset({EntryTree, OOBTree, OOBucket, OOTreeSet, OOSet})
+
+#: Never Persistent nor first-class.
+_PLAIN = frozenset({str, tuple, int, bytes, float, bool, type(None)})
+
+
+class _NodeWriter(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
+    """Writes a node of a tree that holds plain values and references to records.
+
+    ZODB's pickler asks in Python of each key and each value whether it is a reference; here a dict is asked in C.
+    """
+
+    def __init__(self, obj: Any, references: list[Persistent]) -> None:
+        super().__init__(obj)
+        self._references = references
+
+    def serialize(self, obj: Any) -> bytes:
+        ids = {reference: self.persistent_id(reference) for reference in self._references}
+        buffer = io.BytesIO()
+        pickler = PersistentPickler(ids.get, buffer, _protocol)
+        pickler.dump(type(obj))
+        pickler.dump(obj.__getstate__())
+        return buffer.getvalue()
+
+
+def _leaves(state: Any) -> Iterator[Any]:
+    if type(state) is tuple:
+        for part in state:
+            yield from _leaves(part)
+    else:
+        yield state
+
+
+def _pickled_class() -> tuple[bytes, dict[int, tuple[int, object]]]:
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, _protocol)
+    pickler.dump(Entry)
+    return buffer.getvalue(), pickler.memo.copy()
+
+
+#: The first pickle of every entry's record, and the memo that the second one goes on with.
+_ENTRY_CLASS, _ENTRY_MEMO = _pickled_class()
+
+
+class _Writer(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
+    def __init__(self, obj: Any) -> None:
+        super().__init__(obj)
+        self._p.dispatch_table = _Reducers(self._jar.graph)
+
+    def persistent_id(self, obj: Any) -> Any:
+        if type(obj) in _PLAIN:
+            return None
+        if not isinstance(obj, Persistent | type):
+            key = self._jar.graph.id_of(obj)
+            if key is not None:
+                return ["w", (key.encode(), MARK + name_of(type(obj)))]
+        return super().persistent_id(obj)
+
+
+class _Reducers:
+    """What a pickler takes for its table of reducers by class."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    def __getitem__(self, cls: type) -> Callable[[Any], Any]:
+        return self._graph.reducer(cls) or copyreg.dispatch_table[cls]

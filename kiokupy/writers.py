@@ -47,21 +47,14 @@ def is_alone(obj: object) -> bool:
 
 
 def writer_of(obj: Persistent) -> Any:
-    """Return what writes an object, and gives the new ones that are found on the way. The records are as ZODB's own."""
+    """Return what writes an object and the new ones that it reaches. The records are as ZODB's own, byte for byte."""
     if is_alone(obj):
         return _EntryWriter(obj)
-    if isinstance(obj, Verbatim):
-        return _VerbatimWriter(obj)
-    if type(obj) in _NODES:
-        leaves = list(_leaves(obj.__getstate__()))
-        references = [leaf for leaf in leaves if isinstance(leaf, Persistent)]
-        if _PLAIN.issuperset({type(leaf) for leaf in leaves if not isinstance(leaf, Persistent)}):
-            return _NodeWriter(obj, references)
-    return (ObjectWriter if is_ours(obj) else _Writer)(obj)
+    return (_VerbatimWriter if isinstance(obj, Verbatim) else _Writer)(obj)
 
 
 class _EntryWriter:
-    """Writes an entry that refers to no record, with a pickler that asks nobody about what it meets."""
+    """Writes one entry that refers to no other record."""
 
     def __init__(self, obj: Entry) -> None:
         self._objects = [obj]
@@ -70,11 +63,16 @@ class _EntryWriter:
         return iter(self._objects)
 
     def serialize(self, obj: Entry) -> bytes:
-        buffer = io.BytesIO()
-        pickler = pickle.Pickler(buffer, _protocol)
-        pickler.memo = _ENTRY_MEMO  # as after the class
-        pickler.dump(obj.__getstate__())
-        return _ENTRY_CLASS + buffer.getvalue()
+        return _entry_record(obj)
+
+
+def _entry_record(obj: Entry) -> bytes:
+    """Return the record of an entry in which nothing is to be asked for its oid."""
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, _protocol)
+    pickler.memo = _ENTRY_MEMO  # as after the class
+    pickler.dump(obj.__getstate__())
+    return _ENTRY_CLASS + buffer.getvalue()
 
 
 #: The classes of the nodes of trees, whose state is tuples in tuples.
@@ -82,25 +80,6 @@ _NODES = frozenset({EntryTree, OOBTree, OOBucket, OOTreeSet, OOSet})
 
 #: Never Persistent nor first-class.
 _PLAIN = frozenset({str, tuple, int, bytes, float, bool, type(None)})
-
-
-class _NodeWriter(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
-    """Writes a node of a tree that holds plain values and references to records.
-
-    ZODB's pickler asks in Python of each key and each value whether it is a reference; here a dict is asked in C.
-    """
-
-    def __init__(self, obj: Any, references: list[Persistent]) -> None:
-        super().__init__(obj)
-        self._references = references
-
-    def serialize(self, obj: Any) -> bytes:
-        ids = {reference: self.persistent_id(reference) for reference in self._references}
-        buffer = io.BytesIO()
-        pickler = PersistentPickler(ids.get, buffer, _protocol)
-        pickler.dump(type(obj))
-        pickler.dump(obj.__getstate__())
-        return buffer.getvalue()
 
 
 def _leaves(state: Any) -> Iterator[Any]:
@@ -135,6 +114,30 @@ class _Writer(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
             if key is not None:
                 return ["w", (key.encode(), MARK + name_of(type(obj)))]
         return super().persistent_id(obj)
+
+    def serialize(self, obj: Any) -> Any:
+        if is_alone(obj):
+            return _entry_record(obj)
+        return self._node_record(obj) if type(obj) in _NODES else super().serialize(obj)
+
+    def _node_record(self, obj: Any) -> Any:
+        """Return the record of a node of a tree.
+
+        ZODB's pickler asks in Python of each key and each value whether it is a reference. Where all else is plain, a
+        dict is asked, in C; but of what is referred to twice ZODB writes the reference twice.
+        """
+        state = obj.__getstate__()
+        leaves = list(_leaves(state))
+        references = [leaf for leaf in leaves if isinstance(leaf, Persistent)]
+        plain = _PLAIN.issuperset(type(leaf) for leaf in leaves if not isinstance(leaf, Persistent))
+        if not plain or len(set(references)) < len(references):
+            return super().serialize(obj)
+        ids = {reference: super(_Writer, self).persistent_id(reference) for reference in references}
+        buffer = io.BytesIO()
+        pickler = PersistentPickler(ids.get, buffer, _protocol)
+        pickler.dump(type(obj))
+        pickler.dump(state)
+        return buffer.getvalue()
 
 
 class _Reducers:

@@ -13,10 +13,12 @@ from graph_stores import CountingStorage, directory_in, directory_on
 from persistent.mapping import PersistentMapping
 from ZODB.serialize import ObjectWriter
 
+import kiokupy
 from kiokupy import ids
 from kiokupy.entry import FORMAT, Entry, EntryTree, Record, ref, restore, weak
 from kiokupy.errors import NotLoadable, StoreTooNew
 from kiokupy.rules import first_class, intrinsic
+from kiokupy.writers import writer_of
 
 ALLOWED = [
     Account, Bag, Colour, FrozenSlots, Pair, Person, Reduced, Rows, Slotted, WithNewArgs,
@@ -320,3 +322,31 @@ def test_a_connection_writes_an_entry_byte_for_byte_as_zodb_does(record):
         unit.commit()
         unit.begin()
         assert unit.connection.raw(entry._p_oid) == ObjectWriter(entry).serialize(entry)
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 100])
+@pytest.mark.parametrize("kind", [EntryTree, OOBTree, OOTreeSet])
+def test_nodes_of_trees_are_written_as_zodb_writes_them(kind, size):
+    """Also those of an application's trees, with values of any plain kind or none."""
+    values = [Entry(Record("shop:Cart", None, b"state", (), 0)), "text", 5, None, 1.5, b"bytes", True, Colour]
+    tree = kind()
+    for number in range(size):
+        key = f"key {number:03}"
+        if kind is OOTreeSet:
+            tree.insert(key)
+        else:
+            tree[key] = Entry(values[0].record) if kind is EntryTree else values[number % len(values)]
+    with kiokupy.connect() as directory, directory.new_unit() as unit:
+        unit.root["node"] = tree
+        unit.savepoint()
+        for node in [tree, *_buckets(tree)]:
+            assert writer_of(node).serialize(node) == ObjectWriter(node).serialize(node)
+
+
+def _buckets(tree):
+    state = tree.__getstate__()
+    bucket = state[1] if state is not None and len(state) == 2 else None
+    while bucket is not None:
+        yield bucket
+        state = bucket.__getstate__()
+        bucket = state[1] if len(state) == 2 else None

@@ -8,7 +8,7 @@ import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from BTrees.OOBTree import OOBTree, OOBucket, OOSet, OOTreeSet
+from BTrees.OOBTree import OOBucket, OOSet
 from persistent import Persistent
 from ZODB._compat import PersistentPickler, _protocol
 from ZODB.serialize import ObjectWriter
@@ -75,19 +75,13 @@ def _entry_record(obj: Entry) -> bytes:
     return _ENTRY_CLASS + buffer.getvalue()
 
 
-#: The classes of the nodes of trees, whose state is tuples in tuples.
-_NODES = frozenset({EntryTree, OOBTree, OOBucket, OOTreeSet, OOSet})
+#: The leaves of trees; what they refer to mostly; and all that can be looked up in a dict.
+_BUCKETS = frozenset({OOBucket, OOSet})
+_REFERRED_TO = _BUCKETS | {Entry}
+_KNOWN = _REFERRED_TO | {str, int, bytes, float, bool, type(None)}
 
 #: Never Persistent nor first-class.
 _PLAIN = frozenset({str, tuple, int, bytes, float, bool, type(None)})
-
-
-def _leaves(state: Any) -> Iterator[Any]:
-    if type(state) is tuple:
-        for part in state:
-            yield from _leaves(part)
-    else:
-        yield state
 
 
 def _pickled_class() -> tuple[bytes, dict[int, tuple[int, object]]]:
@@ -118,19 +112,18 @@ class _Writer(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
     def serialize(self, obj: Any) -> Any:
         if is_alone(obj):
             return _entry_record(obj)
-        return self._node_record(obj) if type(obj) in _NODES else super().serialize(obj)
+        return self._bucket_record(obj) if type(obj) in _BUCKETS else super().serialize(obj)
 
-    def _node_record(self, obj: Any) -> Any:
-        """Return the record of a node of a tree.
+    def _bucket_record(self, obj: Any) -> Any:
+        """Return the record of a leaf of a tree.
 
         ZODB's pickler asks in Python of each key and each value whether it is a reference. Where all else is plain, a
         dict is asked, in C; but of what is referred to twice ZODB writes the reference twice.
         """
         state = obj.__getstate__()
-        leaves = list(_leaves(state))
-        references = [leaf for leaf in leaves if isinstance(leaf, Persistent)]
-        plain = _PLAIN.issuperset(type(leaf) for leaf in leaves if not isinstance(leaf, Persistent))
-        if not plain or len(set(references)) < len(references):
+        parts = [*state[0], *state[1:]]  # keys and values, and the next leaf
+        references = [part for part in parts if type(part) in _REFERRED_TO]
+        if not _KNOWN.issuperset(map(type, parts)) or len(set(references)) < len(references):
             return super().serialize(obj)
         ids = {reference: super(_Writer, self).persistent_id(reference) for reference in references}
         buffer = io.BytesIO()

@@ -76,14 +76,18 @@ class _Sole:
         self._joined = False
         self._data: Any = None
 
+        # A storage that is told when a transaction is over lets go of what it saw then, and need not do so at the next.
+        self._lets_go = False
+
     def registerSynch(self, connection: GraphConnection) -> None:  # noqa: N802  # a transaction manager's method, as are the rest
         self._connection = connection
+        self._lets_go = hasattr(connection.records, "afterCompletion")
 
     def unregisterSynch(self, connection: GraphConnection) -> None:  # noqa: N802
         self._connection = None
 
     def begin(self) -> None:
-        self._connection.newTransaction(self)
+        self._connection.newTransaction(self, sync=not self._lets_go)
 
     def get(self) -> _Sole:
         return self

@@ -11,22 +11,20 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-from benchmarks import bounds, graphs, growth, large, report, rounds, services, startup
+from benchmarks import bounds, graphs, growth, large, report, rounds, services, startup, weights
 from benchmarks.field import Field
 from benchmarks.figures import Figures, Part, load, new_part, save
 from benchmarks.payloads import LINES
 from benchmarks.stores import CONTESTANTS, Contestant, Durability
 
-_PARTS = ("sessions", "memory", "large", growth.PART, bounds.PART, "graphs", "startup")
+_PARTS = ("sessions", weights.PART, "large", growth.PART, bounds.PART, "graphs", "startup")
 #: Those for which contestants open stores.
-_IN_STORES = {"sessions", "memory", "large"}
+_IN_STORES = {"sessions", weights.PART, "large"}
 #: Parts that are measured together, and what measures them.
 _Work = tuple[list[str], Callable[[list[Part]], None]]
 _OUT = Path("var/bench")
 #: What a quick run does, and who is in its larger parts.
 _FEW_GRAPHS, _FEW = (1, 100), {"kiokupy Hash", "kiokupy File", "diskcache", "Django locmem"}
-#: Beside those in memory, whose memory is weighed.
-_WEIGHED = "redis-py, AOF always"
 
 
 def main(arguments: list[str]) -> int:
@@ -76,7 +74,7 @@ def _works(options: argparse.Namespace) -> list[_Work]:
     """Return the parts to be measured by name, each with what measures it."""
     contestants, seconds = _chosen(options), options.seconds
     some = [c for c in contestants if not options.quick or c.name in _FEW]
-    weighed = [c for c in some if c.is_ours or c.durable is Durability.MEMORY or c.name == _WEIGHED]
+    weighed = [c for c in some if c.is_large or c.durable is Durability.MEMORY]
     numbers = _FEW_GRAPHS if options.quick else graphs.COUNTS
 
     def small(size: int) -> Callable[[Field], None]:
@@ -90,7 +88,9 @@ def _works(options: argparse.Namespace) -> list[_Work]:
 
     works: dict[str, list[_Work]] = {
         "sessions": [_in_field(f"sessions {size}", contestants, small(size)) for size in options.bytes],
-        "memory": [_in_field("memory", weighed, lambda field: rounds.weigh(field, count=min(options.sessions)))],
+        weights.PART: [
+            _in_field(weights.PART, weighed, lambda field: weights.measure(field, count=min(options.sessions)))
+        ],
         "large": [_in_fields([f"large {count}" for count in options.sessions], [c for c in some if c.is_large], among)],
         growth.PART: [_in_field(growth.PART, [c for c in contestants if c.name in growth.CONTESTANTS], grow)],
         bounds.PART: [
@@ -129,7 +129,7 @@ def _chosen(options: argparse.Namespace) -> list[Contestant]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, one round: about a minute, rough figures")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, one round: a minute or two, rough figures")
     parser.add_argument("--parts", nargs="*", choices=_PARTS, default=_PARTS, help="what to measure (all)")
     parser.add_argument("--only", nargs="*", metavar="NAME", help="contestants whose names have one of these in them")
     parser.add_argument("--rounds", type=int, default=5, help="(%(default)s)")

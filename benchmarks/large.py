@@ -21,7 +21,7 @@ _SIZE = 1_000
 #: One in so many has expired, and no more than so many; so often they are swept, and the store is opened.
 _EXPIRED_IN, _MOST_EXPIRED, _TIMES = 10, 10_000, 3
 _COLD = 10_000
-_BLOCK = 512
+_BLOCK, _BESIDE = 512, {".old", ".tmp"}
 #: What is done in a round, by its name: the method of Works, and its arguments.
 USES: dict[str, tuple[str, dict[str, Any]]] = {
     "retrieve cold": ("cold", {"work": "retrieve", "count": _COLD}),
@@ -107,10 +107,13 @@ def reopen(field: Field, contestant: Contestant, worker: Worker) -> None:
 
 
 def room(folder: Path) -> int:
-    """Return how many bytes a store takes on the disk, in whole blocks, without what packing kept of it as it was."""
+    """Return how many bytes a store takes on the disk, in whole blocks.
+
+    What packing kept of it as it was does not count, nor the buffer of a FileStorage, which is as large as the largest
+    transaction: that was one of filling.
+    """
     database = services.database_bytes(folder)
     if database is not None:
         return database
-    for old in folder.glob("*.old"):
-        old.unlink()
-    return sum(path.stat().st_blocks * _BLOCK for path in folder.rglob("*") if path.is_file())
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix not in _BESIDE)
+    return sum(path.stat().st_blocks * _BLOCK for path in files)

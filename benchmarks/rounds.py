@@ -80,21 +80,3 @@ def _count(field: Field, contestant: Contestant, worker: Worker) -> None:
     except Missing as missing:  # it can be measured all the same
         field.part["skipped"][FSYNCS.format(contestant.name)] = str(missing)
         field.say(f"fsyncs of {contestant.name} are not counted: {missing}")
-
-
-def weigh(field: Field, *, count: int) -> None:
-    """Note how much memory a session takes in the processes of a store; of those on a disk it is what they cache.
-
-    :param count: of how many sessions.
-    """
-    for contestant in field.starting():
-        field.say(f"{contestant.name} is filled with {count:,} sessions in memory")
-        field.attempt(_weigh, contestant, count)
-
-
-def _weigh(field: Field, contestant: Contestant, count: int) -> None:
-    with field.worker(contestant) as worker:
-        worker.do("fill", count=1)
-        before = worker.do("memory")
-        worker.do("fill", count=count)
-        field.add("bytes a session", contestant, (worker.do("memory") - before) / count)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import beside, bounds, figures, goals, graphs, growth, large, plots, report, tables, timing
+from benchmarks import beside, bounds, figures, goals, graphs, growth, large, plots, report, tables, timing, weights
 from benchmarks.payloads import LINES, pickled_bytes
 from benchmarks.rounds import LATENCY, TERMS, TIMED, WORKS
 from benchmarks.stores import CONTESTANTS
@@ -47,13 +47,16 @@ def test_a_run_writes_figures_of_each_contestant_as_text_json_and_pictures(tmp_p
     assert [picture for picture in pictures if not all(name in picture for name in names)] == []
 
 
-def test_a_store_grows_and_is_packed_beside_other_work_and_memory_is_weighed_by_cache_size(tmp_path):
-    text, found = bench(tmp_path, "--parts", "growth", "bounds", "--only", "kiokupy File")
+def test_a_store_grows_and_is_packed_beside_other_work_and_is_weighed(tmp_path):
+    text, found = bench(tmp_path, "--parts", "growth", "bounds", "memory", "--only", "kiokupy File")
 
     grown = {work: figure for work, named in found["growth"]["works"].items() for figure in named["kiokupy File"]}
     assert set(growth.ORDER) <= set(grown)
-    assert grown["MB, packed"] < grown["MB, filled"] < grown["MB, then"]
+    assert grown["MB, filled"] < grown["MB, then"] > grown["MB, packed"]
     assert set(found["bounds"]["works"]) == set(bounds.ORDER)
+    [weight] = found["memory"]["works"][weights.DISK]["kiokupy File"]
+    assert 700 < weight < 7_000
+    assert "kiokupy File" in found["memory"]["works"][weights.MEMORY]
     assert "changes, longest, ms, while packing" in text
 
 

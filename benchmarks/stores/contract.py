@@ -14,7 +14,7 @@ Data = dict[str, Any]
 #: Sessions live so long (seconds): nothing ends in a run that should not.
 LIFETIME = 7 * 24 * 60 * 60
 #: So many sessions are written in one transaction where a store is filled.
-BATCH = 1_000
+BATCH = 5_000
 
 
 class Missing(Exception):

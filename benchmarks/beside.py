@@ -20,12 +20,15 @@ def pack_beside(store: Store, steps: dict[str, Step], seconds: float) -> dict[st
     :param seconds: how long they are done before that, for comparison.
     :raises NotImplementedError: the store has no such verb.
     """
-    found: dict[str, Moments] = {name: [] for name in steps}
+    begin = time.perf_counter()
+    found: dict[str, Moments] = {name: [begin] for name in steps}
     failures, is_over = list[BaseException](), threading.Event()
 
     def run(name: str) -> None:
         try:
-            while not is_over.is_set():
+            is_last = False
+            while not is_last:  # one ends after the packing, or a pause at its end would not be seen
+                is_last = is_over.is_set()
                 found[name] += moments(steps[name], _GLANCE)[1:]  # the first is when it began
         except BaseException as error:
             failures.append(error)
@@ -36,7 +39,6 @@ def pack_beside(store: Store, steps: dict[str, Step], seconds: float) -> dict[st
     for thread in threads:
         thread.start()
     try:
-        begin = time.perf_counter()
         time.sleep(seconds)
         middle = time.perf_counter()
         store.pack()
@@ -47,11 +49,11 @@ def pack_beside(store: Store, steps: dict[str, Step], seconds: float) -> dict[st
             thread.join()
     if failures:
         raise failures[0]
+    windows = {"before": (begin, middle), "while packing": (middle, end)}
     figures = {"pack, seconds": end - middle}
     for name, done in found.items():
-        for when, window in (("before", (begin, middle)), ("while packing", (middle, end))):
-            figures[f"{name} a second, {when}"] = rate(done, *window)
-            figures[f"{name}, longest, ms, {when}"] = longest(done, *window) * 1000
+        figures |= {f"{name} a second, {when}": rate(done, *window) for when, window in windows.items()}
+        figures |= {f"{name}, longest, ms, {when}": longest(done, *window) * 1000 for when, window in windows.items()}
     return figures
 
 

@@ -49,9 +49,14 @@ def median(figures: Figures, part: str, work: str, name: str) -> float | None:
     return statistics.median(found) if found else None
 
 
-def ratio(figures: Figures, part: str, ours: tuple[str, str], theirs: tuple[str, str]) -> float | None:
-    """Return the median over rounds of how many times one figure is the other; each is a work and a contestant."""
-    pairs = zip(_rounds(figures, part, *ours), _rounds(figures, part, *theirs), strict=False)
+def ratio(
+    figures: Figures, part: str, ours: tuple[str, str], theirs: tuple[str, str], *, beside: str = ""
+) -> float | None:
+    """Return the median over rounds of how many times one figure is the other; each is a work and a contestant.
+
+    :param beside: the part of the other one, if it is another one; measured in the same rounds.
+    """
+    pairs = zip(_rounds(figures, part, *ours), _rounds(figures, beside or part, *theirs), strict=False)
     found = [mine / other for mine, other in pairs if other]
     return statistics.median(found) if found else None
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.figures import Figures, median, ratio
 from benchmarks.graphs import PERL
+from benchmarks.large import USES
 from benchmarks.payloads import pickled_bytes
 from benchmarks.startup import WORK as IMPORT
 
@@ -104,9 +105,8 @@ def _sweep(figures: Figures) -> Reached:
 
 def _growth(figures: Figures) -> list[Reached]:
     found = []
-    for work in ("retrieve cold", "change cold", "create"):
-        few, many = (median(figures, part, work, _FILE) for part in (_FEW, _MANY))
-        value = few / many if few and many else None
+    for work in USES:
+        value = ratio(figures, _FEW, (work, _FILE), (work, _FILE), beside=_MANY)
         found.append(Reached(f"{work}: cost with 1,000,000 / with 10,000", value, 1.5, is_most=True))
     return found
 

@@ -17,7 +17,9 @@ PUBLISHED = HOME / "figures.json"
 DOCS = HOME.parent / "docs"
 #: The document, with names in braces where figures stand.
 _TEMPLATE = HOME / "performance.txt"
-_PICTURES = "performance"
+_PICTURES, _NOT_MEASURED = "performance", "Not measured."
+#: Parts with a table of their own; and those with one work, whose rows are the contestants.
+_OTHERS, _BY_CONTESTANT = ("growth", "bounds", "memory", "startup", "graphs"), {"memory", "startup"}
 
 
 def text(figures: Figures) -> str:
@@ -27,11 +29,11 @@ def text(figures: Figures) -> str:
         pieces.append(f"{part}: {content['command']}, {content['taken']}, {content['machine']}")
         if part.startswith("sessions"):
             size = int(part.split()[1])
-            pieces += [tables.small(figures, size), tables.ratios(figures, size)]
+            pieces += [tables.small(figures, size), tables.ratios(figures, size), tables.latencies(figures, size)]
         else:
-            pieces.append(tables.graphs(figures) if part == "graphs" else tables.any_part(figures, part))
+            pieces.append(_table(figures, part))
     pieces += [tables.goals_table(figures), tables.summary(goals(figures)), tables.skipped(figures)]
-    return "\n\n".join(pieces) + "\n"
+    return "\n\n".join(filter(None, pieces)) + "\n"
 
 
 def pictures(figures: Figures) -> dict[str, str]:
@@ -54,29 +56,40 @@ def pictures(figures: Figures) -> dict[str, str]:
 
 def document(figures: Figures) -> str:
     """Return docs/performance.rst."""
-    commands = [f"{content['command']}    # {part}" for part, content in sorted(figures.items())]
-    takes = "\n".join(f"- {part}: {content['taken']}, {content['machine']}" for part, content in figures.items())
     newest = max(figures.values(), key=lambda content: str(content["taken"]))
     large = sorted((part for part in figures if part.startswith("large")), key=lambda part: int(part.split()[1]))
     return _TEMPLATE.read_text().format(
-        commands="\n".join(f"    {line}" for line in commands),
-        takes=takes,
         versions=", ".join(f"{name} {version}" for name, version in newest["versions"].items()),
         goals=tables.goals_table(figures),
         fsync=_milliseconds(median(figures, "sessions 1000", "change", "raw append + fsync")),
         summary=tables.summary(goals(figures)),
-        small=tables.small(figures, 1_000),
-        ratios=tables.ratios(figures, 1_000),
-        bigger=tables.small(figures, 20_000),
+        small=_measured(figures, "sessions 1000", tables.small(figures, 1_000)),
+        ratios=_measured(figures, "sessions 1000", tables.ratios(figures, 1_000)),
+        latencies=_measured(figures, "sessions 1000", tables.latencies(figures, 1_000)),
+        bigger=_measured(figures, "sessions 20000", tables.small(figures, 20_000)),
         pickled=pickled_bytes(1_000),
         images="\n".join(f".. image:: {_PICTURES}/{name}\n" for name in pictures(figures) if "-1000." in name),
-        large="\n\n".join(f"{_count(part)} sessions:\n\n{tables.any_part(figures, part)}" for part in large),
-        memory=tables.any_part(figures, "memory"),
-        startup=tables.any_part(figures, "startup"),
-        opening=tables.opening(figures, 1_000),
-        graphs=tables.graphs(figures),
+        large="\n\n".join(f"{_count(part)} sessions. {_shown(figures, part)}" for part in large) or _NOT_MEASURED,
+        opening=_measured(figures, "sessions 1000", tables.opening(figures, 1_000)),
         skipped=tables.skipped(figures),
+        **{part: _shown(figures, part) for part in _OTHERS},
     )
+
+
+def _measured(figures: Figures, part: str, table: str) -> str:
+    """Return a table with how and when it was measured; only that it was not, if there is nothing in it."""
+    if not table:
+        return _NOT_MEASURED
+    command, taken, machine = (figures[part][key] for key in ("command", "taken", "machine"))
+    return f"Measured {taken} on {machine}, with ``{command}``:\n\n{table}"
+
+
+def _shown(figures: Figures, part: str) -> str:
+    return _measured(figures, part, _table(figures, part))
+
+
+def _table(figures: Figures, part: str) -> str:
+    return tables.any_part(figures, part) if part in _BY_CONTESTANT else tables.by_work(figures, part)
 
 
 def publish(figures: Figures, folder: Path = DOCS) -> None:

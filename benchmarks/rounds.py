@@ -18,6 +18,7 @@ from benchmarks.workers import Worker
 WORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "create": ("create", {}),
     "retrieve hot": ("retrieve", {}),
+    "retrieve unknown": ("miss", {}),
     "change": ("change", {}),
     "change, 8 threads": ("change_threads", {"threads": 8}),
     "change, 32 threads": ("change_threads", {"threads": 32}),
@@ -26,12 +27,15 @@ WORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "90/10, 32 threads": ("mixed_threads", {"threads": 32}),
     "destroy": ("destroy", {}),
 }
+#: Those of which it is told how long an operation takes, and in which terms.
+TIMED = [name for name in WORKS if name.startswith(("change", "90/10"))]
+TERMS = ("p50", "p99", "longest")
 #: The names of what else is found out.
-FSYNCS, OPEN = "fsyncs of a {}", "open, seconds"
+FSYNCS, OPEN, LATENCY = "fsyncs of a {}", "open, seconds", "{}: {}, ms"
 
 
 def measure(field: Field, *, rounds: int, seconds: float, size: int) -> None:
-    """Note how often a second each contestant does each work, and how many times a write waits for the disk.
+    """Note how often a second each contestant does each work, how long it takes, and the fsyncs of a write.
 
     :param seconds: how long a work is done in a round.
     :param size: of the payload.
@@ -45,8 +49,9 @@ def measure(field: Field, *, rounds: int, seconds: float, size: int) -> None:
             for name in WORKS:
                 for contestant in field.starting(number):
                     field.attempt(_do, contestant, workers[contestant], name)
-        for contestant in field.starting():
-            field.attempt(_count, contestant, workers[contestant])
+        for action in (_tell, _count):
+            for contestant in field.starting():
+                field.attempt(action, contestant, workers[contestant])
 
 
 def _open(
@@ -61,6 +66,13 @@ def _do(field: Field, contestant: Contestant, worker: Worker, name: str) -> None
     field.add(name, contestant, worker.do(work, **arguments))
 
 
+def _tell(field: Field, contestant: Contestant, worker: Worker) -> None:
+    for name in TIMED:
+        work, arguments = WORKS[name]
+        for term, milliseconds in worker.do("latencies", work=work, **arguments).items():
+            field.add(LATENCY.format(name, term), contestant, milliseconds)
+
+
 def _count(field: Field, contestant: Contestant, worker: Worker) -> None:
     try:
         for work, calls in fsyncs.count(worker).items():
@@ -68,21 +80,3 @@ def _count(field: Field, contestant: Contestant, worker: Worker) -> None:
     except Missing as missing:  # it can be measured all the same
         field.part["skipped"][FSYNCS.format(contestant.name)] = str(missing)
         field.say(f"fsyncs of {contestant.name} are not counted: {missing}")
-
-
-def weigh(field: Field, *, count: int) -> None:
-    """Note how much memory a session takes in the processes of a store; of those on a disk it is what they cache.
-
-    :param count: of how many sessions.
-    """
-    for contestant in field.starting():
-        field.say(f"{contestant.name} is filled with {count:,} sessions in memory")
-        field.attempt(_weigh, contestant, count)
-
-
-def _weigh(field: Field, contestant: Contestant, count: int) -> None:
-    with field.worker(contestant) as worker:
-        worker.do("fill", count=1)
-        before = worker.do("memory")
-        worker.do("fill", count=count)
-        field.add("bytes a session", contestant, (worker.do("memory") - before) / count)

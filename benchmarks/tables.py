@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from benchmarks import bounds, growth, large
 from benchmarks.figures import Figures, median, ratio
 from benchmarks.goals import Goal, Reached, goals, verdict
-from benchmarks.rounds import FSYNCS, OPEN, WORKS
+from benchmarks.rounds import FSYNCS, LATENCY, OPEN, TERMS, TIMED, WORKS
 from benchmarks.stores import CONTESTANTS
 
 _NONE = "–"  # noqa: RUF001  # a dash, as tables have it where there is nothing
+#: By the first word of a part: the head of its rows, and their order.
+_ROWS: dict[str, tuple[str, Sequence[str]]] = {
+    "graphs": ("microseconds an object", ()),
+    "large": ("operations a second", large.ORDER),
+    growth.PART: ("work", growth.ORDER),
+    bounds.PART: ("what", bounds.ORDER),
+}
 _MARKS = {True: "✓", False: "✗", None: "?"}
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a simple table."""
+    """Return a simple table; nothing if it has no rows."""
+    rows = list(rows)
+    if not rows:
+        return ""
     every = [list(head), *map(list, rows)]
     widths = [max(len(row[column]) for row in every) for column in range(len(head))]
     rule = "  ".join("=" * width for width in widths)
@@ -53,6 +64,17 @@ def ratios(figures: Figures, size: int, ours: str = "kiokupy File") -> str:
     return table([f"{ours} beside", *WORKS], rows)
 
 
+def latencies(figures: Figures, size: int) -> str:
+    """Return how many milliseconds an operation takes: half of them, 99 of 100, and all of them at most."""
+    part = f"sessions {size}"
+    rows = []
+    for name in CONTESTANTS:
+        found = [[median(figures, part, LATENCY.format(work, term), name) for term in TERMS] for work in TIMED]
+        if any(found[0]):
+            rows.append([name, *(" / ".join(map(number, terms)) if any(terms) else _NONE for terms in found)])
+    return table(["contestant", *TIMED], rows)
+
+
 def opening(figures: Figures, size: int) -> str:
     """Return what importing and opening took."""
     part = f"sessions {size}"
@@ -68,12 +90,14 @@ def any_part(figures: Figures, part: str) -> str:
     return table(["contestant", *works], rows)
 
 
-def graphs(figures: Figures) -> str:
-    """Return the costs of object graphs, a row for each work."""
-    works = figures.get("graphs", {}).get("works", {})
+def by_work(figures: Figures, part: str) -> str:
+    """Return the medians of a part, a row for each work."""
+    works = figures.get(part, {}).get("works", {})
     names = list(dict.fromkeys(name for found in works.values() for name in found))
-    rows = [[work, *(number(median(figures, "graphs", work, name)) for name in names)] for work in works]
-    return table(["microseconds an object", *names], rows)
+    head, order = _ROWS.get(part.split(maxsplit=1)[0], ("", ()))
+    ordered = [*(work for work in order if work in works), *(work for work in works if work not in order)]
+    rows = [[work, *(number(median(figures, part, work, name)) for name in names)] for work in ordered]
+    return table([head, *names], rows)
 
 
 def goals_table(figures: Figures) -> str:

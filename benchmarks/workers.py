@@ -14,11 +14,14 @@ import subprocess
 import sys
 import time
 import traceback
+from functools import partial
 from pathlib import Path
+from shutil import which
 from types import TracebackType
 from typing import Any
 
 from benchmarks import works
+from benchmarks.payloads import payload
 from benchmarks.stores import CONTESTANTS, Contestant
 from benchmarks.stores.contract import Missing
 
@@ -35,12 +38,16 @@ class Worker:
     """The parent's end. A context manager: the worker ends with it.
 
     :param folder: where its store is; another worker may have made it.
+    :param options: for the store, beside the contestant's own.
     :raises Missing: what the contestant stands on is not there.
     """
 
-    def __init__(self, contestant: Contestant, folder: Path, *, seconds: float = 1, size: int = 1_000) -> None:
+    def __init__(
+        self, contestant: Contestant, folder: Path, *, seconds: float = 1, size: int = 1_000, **options: Any
+    ) -> None:
         self.contestant = contestant
-        command = [sys.executable, "-m", "benchmarks.workers", contestant.name, str(folder), str(seconds), str(size)]
+        settings = {"folder": str(folder), "seconds": seconds, "size": size, "options": options}
+        command = _command(contestant, settings)
         pipe = subprocess.PIPE
         # In a session of its own, so that servers which it started can be ended with it.
         self._process = subprocess.Popen(command, cwd=_HOME, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
@@ -91,8 +98,24 @@ class Worker:
         self.close()
 
 
-def serve(name: str, folder: str, seconds: str, size: str) -> None:
-    """Be a worker: open the store, and do what standard input says until it ends."""
+def _command(contestant: Contestant, settings: dict[str, Any]) -> list[str]:
+    program = contestant.program
+    if program is None:
+        return [sys.executable, "-m", "benchmarks.workers", contestant.name, json.dumps(settings)]
+    perl = which("perl")
+    if perl is None:
+        raise Missing("Perl is not installed")
+    Path(settings["folder"]).mkdir(exist_ok=True)
+    options = {**contestant.options, **settings["options"]}
+    settings = {**settings, "options": options, "payload": payload(settings["size"])}
+    return [perl, str(program), contestant.name, json.dumps(settings)]
+
+
+def serve(name: str, settings: str) -> None:
+    """Be a worker: open the store, and do what standard input says until it ends.
+
+    :param settings: as JSON: ``folder``, ``seconds``, ``size``, ``options``.
+    """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints does not get between the answers
     logging.disable(logging.WARNING)
@@ -101,14 +124,15 @@ def serve(name: str, folder: str, seconds: str, size: str) -> None:
         answers.write(json.dumps([kind, value]) + "\n")
         answers.flush()
 
-    start = time.perf_counter()
+    start, given = time.perf_counter(), json.loads(settings)
+    folder = Path(given["folder"])
     try:
-        store = CONTESTANTS[name].open(Path(folder))
+        open_store = partial(CONTESTANTS[name].open, folder, **given["options"])
+        doing = works.Works(open_store, folder, given["seconds"], given["size"])
     except Missing as missing:
         answer("missing", str(missing))
         return
     answer("done", time.perf_counter() - start)
-    doing = works.Works(store, Path(folder), float(seconds), int(size))
     for line in sys.stdin:
         try:
             work, arguments = json.loads(line)
@@ -117,7 +141,7 @@ def serve(name: str, folder: str, seconds: str, size: str) -> None:
             answer("unable", f"{name} cannot {work}")
         except Exception:
             answer("failed", traceback.format_exc())
-    store.close()
+    doing.close()
 
 
 if __name__ == "__main__":

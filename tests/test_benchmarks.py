@@ -1,6 +1,7 @@
 """The benchmarks run, at a tiny size, and docs/performance.rst is made from the figures that are there."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -8,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import figures, goals, graphs, plots, report, tables
+from benchmarks import beside, bounds, figures, goals, graphs, growth, large, plots, report, tables, timing, weights
 from benchmarks.payloads import LINES, pickled_bytes
-from benchmarks.rounds import WORKS
+from benchmarks.rounds import LATENCY, TERMS, TIMED, WORKS
 from benchmarks.stores import CONTESTANTS
 from benchmarks.works import Works
 
 HOME = Path(__file__).parent.parent
 TINY = ["--rounds", "2", "--seconds", "0.002", "--bytes", "1000", "--sessions", "20", "--cold-rounds", "1"]
+TINY += ["--changed", "10", "--changes", "100", "--reads", "20"]
 
 
 def bench(out, *arguments, **environment):
@@ -34,12 +36,43 @@ def test_a_run_writes_figures_of_each_contestant_as_text_json_and_pictures(tmp_p
     assert {part: content["skipped"] for part, content in found.items() if part.startswith("large")} == {"large 20": {}}
     works = found["sessions 1000"]["works"]
     assert [name for work in WORKS for name in names if len(works[work][name]) != 2] == []
+    waits = [[works[LATENCY.format(work, term)][name] for term in TERMS] for work in TIMED for name in names]
+    assert [wait for wait in waits if sorted(wait) != wait] == []
+    assert set(found["large 20"]["works"]) == set(large.ORDER)
     assert set(found["large 20"]["works"]["sweep, seconds"]) == {"kiokupy File"}
     assert (tmp_path / "figures.txt").read_text() == text
     assert "P1 " in text
     pictures = [path.read_text() for path in tmp_path.glob("*.svg")]
     assert len(pictures) == len(WORKS)
     assert [picture for picture in pictures if not all(name in picture for name in names)] == []
+
+
+def test_a_store_grows_and_is_packed_beside_other_work_and_is_weighed(tmp_path):
+    text, found = bench(tmp_path, "--parts", "growth", "bounds", "memory", "--only", "kiokupy File")
+
+    grown = {work: figure for work, named in found["growth"]["works"].items() for figure in named["kiokupy File"]}
+    assert set(growth.ORDER) <= set(grown)
+    assert grown["MB, filled"] < grown["MB, then"] > grown["MB, packed"]
+    assert set(found["bounds"]["works"]) == set(bounds.ORDER)
+    [weight] = found["memory"]["works"][weights.DISK]["kiokupy File"]
+    assert 700 < weight < 7_000
+    assert "kiokupy File" in found["memory"]["works"][weights.MEMORY]
+    assert "changes, longest, ms, while packing" in text
+
+
+def test_kiokudb_in_perl_keeps_sessions_or_is_left_out_by_name(tmp_path):
+    names = ["KiokuDB in Perl, Hash", "KiokuDB in Perl, SQLite"]
+    paths = {name: value for name, value in os.environ.items() if name == "PERL5LIB"}
+
+    _, found = bench(tmp_path, "--parts", "sessions", "--only", *names, **paths)
+
+    part = found["sessions 1000"]
+    assert set(part["works"].get("change", {})) | set(part["skipped"]) == set(names)
+    assert [
+        reason for reason in part["skipped"].values() if "Perl" not in reason and "Can't locate" not in reason
+    ] == []
+    assert {name for works in part["works"].values() for name in works}.isdisjoint(part["skipped"])
+    assert part["works"].keys().isdisjoint({"change, 8 threads"})
 
 
 def test_who_cannot_run_is_left_out_by_name(tmp_path):
@@ -76,7 +109,10 @@ def test_the_verbs_do_what_they_say(tmp_path, name):
     store.change(id, 7)
 
     assert dict(store.retrieve(id)) == {"cart": [1], "n": 7}
+    assert not store.misses(id)
+    assert store.misses(id[::-1])
     store.destroy(id)
+    assert store.misses(id)
     with pytest.raises((KeyError, TypeError)):
         dict(store.retrieve(id)["cart"])
     store.close()
@@ -84,7 +120,7 @@ def test_the_verbs_do_what_they_say(tmp_path, name):
 
 def test_no_change_writes_what_is_there_already(tmp_path):
     store = CONTESTANTS["shelve"].open(tmp_path / "store")
-    works, written = Works(store, tmp_path / "store", 0.01, 1_000), []
+    works, written = Works(lambda: store, tmp_path / "store", 0.01, 1_000), []
     store.change = lambda _, number: written.append(number)
 
     for work in (works.create, works.change, lambda: works.change_threads(3), lambda: works.mixed_threads(3)):
@@ -93,6 +129,77 @@ def test_no_change_writes_what_is_there_already(tmp_path):
     assert len(written) > 100
     assert len(set(written)) == len(written)
     store.close()
+
+
+def test_a_store_is_packed_once_while_both_steps_go_on(tmp_path):
+    store, calls = CONTESTANTS["bare FileStorage"].open(tmp_path / "store"), []
+    [id] = store.fill(1, {"cart": [1]})
+    pack, store.pack = store.pack, lambda: calls.append(pack())
+    steps = {"reads": lambda _: store.retrieve(id), "changes": lambda number: store.change(id, number)}
+
+    found = beside.pack_beside(store, steps, 0.05)
+
+    assert calls == [None]
+    assert found["pack, seconds"] > 0
+    assert [figure for figure in found if found[figure] == 0 and "longest" in figure] == []
+    assert {f"{name} a second, {when}" for name in steps for when in ("before", "while packing")} < set(found)
+    store.close()
+
+
+def test_a_pause_counts_for_the_window_that_it_reaches_into():
+    done = [0.0, 1.0, 2.0, 6.0, 7.0]
+
+    assert (beside.rate(done, 0, 4), beside.longest(done, 0, 4)) == (0.5, 4)
+    assert (beside.rate(done, 6, 8), beside.longest(done, 6, 8)) == (0.5, 1)
+
+
+def test_what_goes_wrong_beside_packing_is_told(tmp_path):
+    store = CONTESTANTS["bare FileStorage"].open(tmp_path / "store")
+
+    with pytest.raises(ZeroDivisionError):
+        beside.pack_beside(store, {"reads": lambda _: 1 / 0}, 0.01)
+    with pytest.raises(NotImplementedError):
+        beside.pack_beside(CONTESTANTS["shelve"].open(tmp_path / "shelf"), {"reads": lambda _: None}, 0.01)
+    store.close()
+
+
+def test_a_store_is_opened_again_with_its_index_and_without(tmp_path):
+    folder, looked = tmp_path / "store", []
+
+    def open_store():
+        looked.append((folder / "store.fs.index").exists())
+        return CONTESTANTS["bare FileStorage"].open(folder)
+
+    works = Works(open_store, folder, 0.01, 1_000)
+    works.fill(count=5)
+
+    assert works.reopen(is_indexed=True) > 0
+    assert works.reopen(is_indexed=False) > 0
+    assert looked == [False, True, False]
+    works.close()
+    shelf = Works(lambda: CONTESTANTS["shelve"].open(tmp_path / "shelf"), tmp_path / "shelf", 0.01, 1_000)
+    shelf.fill(count=5)
+    with pytest.raises(NotImplementedError):
+        shelf.reopen(is_indexed=False)
+    shelf.close()
+
+
+def test_each_session_is_read_once_by_threads_that_share_them(tmp_path):
+    store, read = CONTESTANTS["shelve"].open(tmp_path / "store"), []
+    works = Works(lambda: store, tmp_path / "store", 0.01, 1_000)
+    works.fill(count=20)
+    store.retrieve = read.append
+
+    works.read(count=16, threads=8)
+
+    assert len(read) == len(set(read)) == 16
+    store.close()
+
+
+def test_percentiles_are_of_all_operations():
+    found = timing.summary(number / 1000 for number in range(200, 0, -1))
+
+    assert found == {"p50": 101, "p99": 199, "longest": 200}
 
 
 @pytest.mark.parametrize("measured", graphs.CONTESTANTS.values(), ids=graphs.CONTESTANTS)
@@ -114,6 +221,7 @@ def test_ratios_are_medians_of_ratios_within_a_round():
     assert figures.ratio(found, "part", ("change", "kiokupy File"), ("change", "diskcache")) == 3
     assert figures.median(found, "part", "change", "diskcache") == 1
     assert figures.ratio(found, "part", ("change", "kiokupy File"), ("change", "nobody")) is None
+    assert figures.ratio(found, "part", ("change", "diskcache"), ("change", "diskcache"), beside="other") is None
 
 
 def test_goals_say_what_is_reached_what_is_not_and_what_was_not_measured():
@@ -132,6 +240,19 @@ def test_goals_say_what_is_reached_what_is_not_and_what_was_not_measured():
     assert list(verdicts.values()).count("not measured") == 10
 
 
+def test_what_a_session_costs_among_many_is_told_round_by_round():
+    few, many = figures.new_part("made up"), figures.new_part("made up")
+    for work in large.USES:
+        for before, after in [(100, 80), (300, 100), (100, 90)]:
+            figures.add(few, work, "kiokupy File", before)
+            figures.add(many, work, "kiokupy File", after)
+
+    [goal] = [goal for goal in goals.goals({"large 10000": few, "large 1000000": many}) if goal.number == "P10"]
+
+    assert {reached.value for reached in goal.reached} == {1.25}
+    assert goals.verdict(goal) == "reached"
+
+
 def test_parts_that_were_not_measured_again_stay(tmp_path):
     path = tmp_path / "figures.json"
     figures.save({"one": figures.new_part("first"), "two": figures.new_part("first")}, path)
@@ -148,6 +269,16 @@ def test_bars_are_in_order_and_their_names_are_escaped():
 
     assert "&lt;title&gt;" in picture
     assert picture.index("ours") < picture.index("a &amp; b")
+
+
+def test_each_table_says_how_and_when_it_was_measured():
+    part = figures.new_part("scripts/bench --parts growth")
+    figures.add(part, "MB, filled", "diskcache", 3)
+
+    document = report.document({"growth": part})
+
+    assert f"Measured {part['taken']} on {part['machine']}, with ``scripts/bench --parts growth``:" in document
+    assert document.count("Not measured.") == 10
 
 
 def test_tables_have_columns_as_wide_as_what_is_in_them():

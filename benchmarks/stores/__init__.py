@@ -25,7 +25,8 @@ class Durability(enum.StrEnum):
 class Contestant:
     """Whom to run.
 
-    :param maker: its class, as ``module:name`` in this package, imported where it runs.
+    :param maker: its class, as ``module:name`` in this package, imported where it runs; or a program in Perl here,
+        which is a worker by itself.
     :param is_large: whether it also takes part among 100,000 sessions and more.
     """
 
@@ -40,16 +41,22 @@ class Contestant:
         """Whether it is kiokupy."""
         return self.name.startswith("kiokupy")
 
-    def open(self, folder: Path) -> Store:
+    @property
+    def program(self) -> Path | None:
+        """The program that is its worker; ``None``: it is one in Python."""
+        return Path(__file__).with_name(self.maker) if self.maker.endswith(".pl") else None
+
+    def open(self, folder: Path, **options: Any) -> Store:
         """Open its store in a folder.
 
+        :param options: beside its own.
         :raises Missing: what it stands on is not there.
         """
         module, _, name = self.maker.partition(":")
         folder.mkdir(exist_ok=True)
         try:
             kind: Any = getattr(importlib.import_module(f"benchmarks.stores.{module}"), name)
-            store: Store = kind(folder, **self.options)
+            store: Store = kind(folder, **self.options, **options)
         except ImportError as error:
             raise Missing(str(error)) from error
         return store
@@ -95,9 +102,12 @@ def _contestants() -> list[Contestant]:
         Contestant("Beaker memory", "caches:Beaker", memory, {"type": "memory"}),
         Contestant("shelve", "caches:Shelf", later),
         Contestant("bare FileStorage", "bare:Bare", now, {"storage": "FileStorage"}, is_large=True),
+        Contestant("bare ZEO", "bare:Bare", now, {"storage": "ZEO"}),
         Contestant("bare MappingStorage", "bare:Bare", memory, {"storage": "MappingStorage"}),
         Contestant("bare RelStorage SQLite", "bare:Bare", now, {"storage": "SQLite"}, is_large=True),
         Contestant("bare RelStorage PostgreSQL", "bare:Bare", now, {"storage": "PostgreSQL"}),
+        Contestant("KiokuDB in Perl, Hash", "kiokudb.pl", memory, {"backend": "Hash"}),
+        Contestant("KiokuDB in Perl, SQLite", "kiokudb.pl", now, {"backend": "DBI"}),
     ]
 
 

@@ -28,7 +28,11 @@ class Appended(Store):
         return id
 
     def retrieve(self, id: str) -> Mapping[str, Any]:
-        return self._load(id)
+        data: Data = self._load(id)
+        return data
+
+    def misses(self, id: str) -> bool:
+        return id not in self._places or self._load(id) is None
 
     def change(self, id: str, number: int) -> None:
         data = self._load(id)
@@ -38,10 +42,9 @@ class Appended(Store):
     def destroy(self, id: str) -> None:
         self._append(id, None)
 
-    def _load(self, id: str) -> Data:
+    def _load(self, id: str) -> Any:
         begin, length = self._places[id]
-        data: Data = pickle.loads(os.pread(self._file, length, begin))
-        return data
+        return pickle.loads(os.pread(self._file, length, begin))
 
     def _append(self, id: str, data: Data | None) -> None:
         record = pickle.dumps(data, pickle.HIGHEST_PROTOCOL)

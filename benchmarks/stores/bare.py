@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -27,14 +28,15 @@ _ROOT = "sessions"
 class Bare(Store):
     """One transaction on a pooled connection for each verb; it is done again after a conflict.
 
-    :param storage: ``FileStorage``, ``MappingStorage``, or ``SQLite`` or ``PostgreSQL`` for RelStorage, which is opened
-        as kiokupy opens it: history-free, and durable.
+    :param storage: ``FileStorage``, ``MappingStorage``, ``ZEO``, or ``SQLite`` or ``PostgreSQL`` for RelStorage, which
+        is opened as kiokupy opens it: history-free, and durable.
+    :param cache_size: how many records each connection keeps in memory; as many as kiokupy does.
     """
 
-    def __init__(self, folder: Path, storage: str) -> None:
+    def __init__(self, folder: Path, storage: str, cache_size: int = 20_000) -> None:
         super().__init__(folder)
-        self._url = ""
-        self._db = DB(self._storage(storage), cache_size=20_000, pool_size=64)
+        self._servers, self._url = [os.getpid()], ""
+        self._db = DB(self._storage(storage), cache_size=cache_size, pool_size=64)
         self.stack.callback(self._db.close)
         with self._db.transaction() as connection:
             if _ROOT not in connection.root():
@@ -45,8 +47,12 @@ class Bare(Store):
             return FileStorage(f"{self.folder}/store.fs")
         if name == "MappingStorage":
             return MappingStorage()
-        self._url = services.postgresql(self.folder) if name == "PostgreSQL" else ""
-        target = self._url or f"sqlite:///{self.folder}/store.sqlite"
+        target = f"sqlite:///{self.folder}/store.sqlite"
+        if name == "PostgreSQL":
+            target = self._url = services.postgresql(self.folder)
+        elif name == "ZEO":
+            target, server = services.zeo(self.stack, self.folder)
+            self._servers.append(server)
         return backends.resolve(target).backend().open(create=True, readonly=False)
 
     @contextmanager
@@ -73,6 +79,10 @@ class Bare(Store):
             session["cart"]
             found: Mapping[str, Any] = session
         return found
+
+    def misses(self, id: str) -> bool:
+        with self._sessions() as tree:
+            return tree.get(id) is None
 
     def change(self, id: str, number: int) -> None:
         def work(tree: Any) -> None:
@@ -103,6 +113,9 @@ class Bare(Store):
 
     def pack(self) -> None:
         self._db.pack(time.time())
+
+    def pids(self) -> list[int]:
+        return self._servers
 
     def shared_pids(self) -> list[int]:
         return services.backends_of(self._url) if self._url else []

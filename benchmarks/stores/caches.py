@@ -53,6 +53,9 @@ class Redis(Keyed):
             time.sleep(0.01)
         self.stack.callback(self.client.shutdown)
 
+    def misses(self, id: str) -> bool:
+        return self.client.get(id) is None
+
     def put(self, id: str, data: Data) -> None:
         self.client.set(id, pickle.dumps(data, pickle.HIGHEST_PROTOCOL), ex=LIFETIME)
 
@@ -87,6 +90,9 @@ class Disk(Keyed):
         import diskcache  # noqa: PLC0415  # it may not be there
 
         self._cache = self.stack.enter_context(diskcache.Cache(str(folder), size_limit=1 << 40))
+
+    def misses(self, id: str) -> bool:
+        return self._cache.get(id) is None
 
     def put(self, id: str, data: Data) -> None:
         self._cache.set(id, data, expire=LIFETIME)
@@ -125,6 +131,9 @@ class CacheLib(Keyed):
 
         self._cache = FileSystemCache(str(folder), threshold=0, default_timeout=LIFETIME)
 
+    def misses(self, id: str) -> bool:
+        return self._cache.get(id) is None
+
     def put(self, id: str, data: Data) -> None:
         self._cache.set(id, data)
 
@@ -144,6 +153,10 @@ class Shelf(Keyed):
         self._lock = threading.Lock()
         shelf = shelve.open(f"{folder}/shelf")  # noqa: SIM115  # the stack closes it
         self._shelf = self.stack.enter_context(shelf)
+
+    def misses(self, id: str) -> bool:
+        with self._lock:
+            return self._shelf.get(id) is None
 
     def put(self, id: str, data: Data) -> None:
         with self._lock:
@@ -187,6 +200,9 @@ class Beaker(Store):
     def retrieve(self, id: str) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self._open(id)
         return found
+
+    def misses(self, id: str) -> bool:
+        return "cart" not in self._open(id)
 
     def change(self, id: str, number: int) -> None:
         session = self._open(id)

@@ -14,7 +14,7 @@ Data = dict[str, Any]
 #: Sessions live so long (seconds): nothing ends in a run that should not.
 LIFETIME = 7 * 24 * 60 * 60
 #: So many sessions are written in one transaction where a store is filled.
-BATCH = 1_000
+BATCH = 5_000
 
 
 class Missing(Exception):
@@ -41,6 +41,10 @@ class Store(ABC):
         """Return what is in a session, unpickled: its values can be read without asking the store again."""
 
     @abstractmethod
+    def misses(self, id: str) -> bool:
+        """Look for a session by the id in a cookie, and return whether it is not there."""
+
+    @abstractmethod
     def change(self, id: str, number: int) -> None:
         """Retrieve a session, set its key ``n``, and store it."""
 
@@ -65,8 +69,12 @@ class Store(ABC):
         """
         raise NotImplementedError
 
-    def pack(self) -> None:  # noqa: B027  # most stores have nothing to pack
-        """Let go of what is not needed any more, on the disk."""
+    def pack(self) -> None:
+        """Let go of what is not needed any more, on the disk.
+
+        :raises NotImplementedError: the store has no such verb.
+        """
+        raise NotImplementedError
 
     def leave_thread(self) -> None:  # noqa: B027  # most stores keep nothing in a thread
         """Give back what the current thread holds; it ends."""

@@ -31,15 +31,16 @@ class Django(Store):
         options = {"timeout": 60, "init_command": _WAL} if is_wal else {"timeout": 60}
         name = str(folder / "db.sqlite3")
         locmem = "django.core.cache.backends.locmem.LocMemCache"
-        settings.configure(
-            DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "OPTIONS": options}},
-            CACHES={"default": {"BACKEND": locmem, "OPTIONS": {"MAX_ENTRIES": 10_000_000}}},
-            INSTALLED_APPS=["django.contrib.sessions"],
-            SECRET_KEY=__name__,
-            SESSION_COOKIE_AGE=LIFETIME,
-            SESSION_FILE_PATH=str(folder),
-            USE_TZ=True,
-        )
+        if not settings.configured:  # else the store is opened again
+            settings.configure(
+                DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "OPTIONS": options}},
+                CACHES={"default": {"BACKEND": locmem, "OPTIONS": {"MAX_ENTRIES": 10_000_000}}},
+                INSTALLED_APPS=["django.contrib.sessions"],
+                SECRET_KEY=__name__,
+                SESSION_COOKIE_AGE=LIFETIME,
+                SESSION_FILE_PATH=str(folder),
+                USE_TZ=True,
+            )
         django.setup()
         self._engine = importlib.import_module(f"django.contrib.sessions.backends.{engine}")
         if engine == "db":
@@ -59,6 +60,9 @@ class Django(Store):
         session["cart"]
         found: Mapping[str, Any] = session
         return found
+
+    def misses(self, id: str) -> bool:
+        return "cart" not in self._engine.SessionStore(id)
 
     def change(self, id: str, number: int) -> None:
         session = self._engine.SessionStore(id)

@@ -75,6 +75,10 @@ class FlaskSession(Store):
             found: Mapping[str, Any] = self._new_session(self._interface._retrieve_session_data(id))
         return found
 
+    def misses(self, id: str) -> bool:
+        with self._app.app_context():
+            return self._interface._retrieve_session_data(id) is None
+
     def change(self, id: str, number: int) -> None:
         with self._app.app_context():
             session = self._new_session(self._interface._retrieve_session_data(id))

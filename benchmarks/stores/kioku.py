@@ -18,13 +18,14 @@ class Kioku(Store):
     """The session manager; every verb is a transaction of its own, durable when it returns.
 
     :param backend: ``Hash``, ``File``, ``SQLite``, ``PostgreSQL`` or ``ZEO``.
+    :param options: for :func:`kiokupy.connect`.
     """
 
-    def __init__(self, folder: Path, backend: str) -> None:
+    def __init__(self, folder: Path, backend: str, **options: Any) -> None:
         super().__init__(folder)
         self._servers, self._url = [os.getpid()], ""
         self._age = 0.0
-        directory = self.stack.enter_context(kiokupy.connect(self._target(backend)))
+        directory = self.stack.enter_context(kiokupy.connect(self._target(backend), **options))
         policy = kiokupy.SessionPolicy(idle=LIFETIME, absolute=None, clock=lambda: time.time() - self._age)
         self._manager = kiokupy.SessionManager(directory, policy)
 
@@ -49,6 +50,9 @@ class Kioku(Store):
         session = self._manager.open(id)
         session["cart"]  # what is in it is unpickled when it is first asked for
         return session
+
+    def misses(self, id: str) -> bool:
+        return self._manager.open(id).is_new
 
     def change(self, id: str, number: int) -> None:
         session = self._manager.open(id)

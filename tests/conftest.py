@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 import servers
+from session_races import Clock
 
 import kiokupy
+from kiokupy import SessionPolicy
 
 
 @dataclass
@@ -65,6 +67,17 @@ def lasting_place(request, tmp_path):
 @pytest.fixture
 def file_place(tmp_path):
     return Place("File", "File", {"path": tmp_path / "store.fs"})
+
+
+@pytest.fixture
+def clock():
+    """A clock that stands still until its ``now`` is set."""
+    return Clock()
+
+
+@pytest.fixture
+def policy(clock):
+    return SessionPolicy(idle=1800, absolute=7200, resolution=60, clock=clock)
 
 
 def pytest_sessionfinish():

@@ -1,4 +1,4 @@
-"""What the tests of sessions that meet have in common: a clock, managers that can be stopped halfway, a look at indexes.
+"""What tests of sessions have in common: a clock, a look at the store, managers that can be stopped halfway.
 
 Run as a program it is one of several processes that share a store: see :func:`work`.
 """
@@ -26,6 +26,18 @@ class Clock:
 
     def __call__(self):
         return self.now
+
+
+def stored(manager):
+    """Return the keys of all stored sessions."""
+    with manager.directory.new_unit() as unit:
+        return list(unit.root["sessions"])
+
+
+def last_write(manager):
+    """Return the storage's last transaction."""
+    with manager.directory.new_unit() as unit:
+        return unit.connection.db().lastTransaction()
 
 
 class Halting(SessionManager):

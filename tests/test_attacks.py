@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from session_races import last_write, stored
 from ZODB.MappingStorage import MappingStorage
 
 import kiokupy
@@ -23,24 +24,11 @@ from kiokupy.typemap import TypeMap
 from kiokupy.web.cookies import Cookie
 
 PACKAGE = Path(kiokupy.__file__).parent
-START = 1_800_000_000.0
 
 
 @dataclass
 class Basket:
     owner: str = ""
-
-
-class Clock:
-    now = START
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 @pytest.fixture
@@ -61,16 +49,6 @@ def new_manager(clock):
 @pytest.fixture
 def manager(new_manager):
     return new_manager()
-
-
-def stored(manager):
-    with manager.directory.new_unit() as unit:
-        return list(unit.root["sessions"])
-
-
-def last_write(manager):
-    with manager.directory.new_unit() as unit:
-        return unit.connection.db().lastTransaction()
 
 
 def imports(*folders):
@@ -375,7 +353,7 @@ def hostile_pickles(marker):
     for module, name in [("kiokupy.entry", "Entry"), ("kiokupy.typemap", "TypeMap"), ("kiokupy.rules", "Rule"),
                          ("kiokupy.expand", "Expander"), ("kiokupy.sessions.session", "Session"),
                          ("kiokupy.sessions.manager", "SessionManager"), ("builtins", "getattr"),
-                         ("builtins", "object"), ("test_attacks", "Clock"), ("functools", "partial"),
+                         ("builtins", "object"), ("session_races", "Clock"), ("functools", "partial"),
                          ("operator", "attrgetter"), ("copyreg", "_reconstructor"), ("importlib", "import_module")]:  # fmt: skip
         found[f"{module}:{name}"] = f"\x80\x04c{module}\n{name}\n.".encode("latin-1")
     for name, pickled in {"an extension": b"\x80\x04\x82\x01.", "a path": b"\x80\x04\x8c\x11test_attacks.Basket\x93.",

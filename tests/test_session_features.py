@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
-from session_races import in_threads
+from session_races import in_threads, stored
 from ZODB.POSException import POSKeyError
 
 import kiokupy
@@ -25,30 +25,11 @@ from kiokupy.sessions.manager import CookieAction
 from kiokupy.sessions.shelf import Shelf
 from kiokupy.sessions.sweeping import Sweeper
 
-START = 1_800_000_000.0
-
 
 @dataclass
 class Person:
     name: str
     friends: list = field(default_factory=list)
-
-
-class Clock:
-    now = START
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def policy(clock):
-    return SessionPolicy(idle=1800, absolute=7200, resolution=60, clock=clock)
 
 
 @pytest.fixture
@@ -76,11 +57,6 @@ def new_manager(clock):
 @pytest.fixture
 def hash_manager(new_manager):
     return new_manager(idle=1800, absolute=7200)
-
-
-def stored(manager):
-    with manager.directory.new_unit() as unit:
-        return list(unit.root["sessions"])
 
 
 def marks(manager):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 import transaction
 import ZODB
-from session_races import IDLE, START, Clock, check_indexes
+from session_races import IDLE, START, check_indexes
 
 import kiokupy
 from kiokupy import SessionGone, SessionManager, SessionPolicy
@@ -31,11 +31,6 @@ class Slotted:
 
 class Unknown:
     pass
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass, field
 
 import pytest
+from session_races import last_write, stored
 
 import kiokupy
 from kiokupy import SessionGone, SessionManager, SessionPolicy, SettingsError
@@ -22,8 +23,6 @@ from kiokupy.sessions.facts import Facts
 from kiokupy.sessions.manager import CookieAction
 from kiokupy.sessions.shelf import Shelf
 
-START = 1_800_000_000.0
-
 
 @dataclass
 class Item:
@@ -33,24 +32,6 @@ class Item:
 
 class Gadget:
     pass
-
-
-class Clock:
-    def __init__(self):
-        self.now = START
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def policy(clock):
-    return SessionPolicy(idle=1800, absolute=7200, resolution=60, clock=clock)
 
 
 @pytest.fixture
@@ -63,18 +44,6 @@ def manager(place, policy):
 def hash_manager(policy):
     with kiokupy.connect("Hash", allow_classes=[Item]) as directory:
         yield SessionManager(directory, policy)
-
-
-def stored(manager):
-    """Return the keys of all stored sessions."""
-    with manager.directory.new_unit() as unit:
-        return list(unit.root["sessions"])
-
-
-def last_write(manager):
-    """Return the storage's last transaction."""
-    with manager.directory.new_unit() as unit:
-        return unit.connection.db().lastTransaction()
 
 
 class TestOnEveryBackend:

@@ -2,12 +2,12 @@
 
 import ast
 import importlib
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import servers
 
 import kiokupy
 
@@ -28,11 +28,10 @@ COSTLY = {
 
 def imported_by(script):
     """Return the names of the modules that are there after a script."""
-    # What measures coverage imports much itself.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     done = subprocess.run(
         [sys.executable, "-c", f"{script}\nimport sys\nprint(*sys.modules)"],
-        env=environment, capture_output=True, text=True, check=True,
+        env=servers.unmeasured(),  # what measures imports much itself
+        capture_output=True, text=True, check=True,
     )  # fmt: skip
     return set(done.stdout.split())
 

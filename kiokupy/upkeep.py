@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from kiokupy import indexing
+from kiokupy import indexing, suggestion
 from kiokupy.database import Unit
 from kiokupy.errors import ConflictError, NotIndexed, UniqueViolation
 from kiokupy.indexes import Index
@@ -93,7 +92,7 @@ def _shift(stored: StoredIndex, index: Index, written: Mapping[str, object]) -> 
 
 
 def _unknown(name: str, declared: Mapping[str, Any]) -> NotIndexed:
-    near = difflib.get_close_matches(name, declared)
+    near = suggestion.nearest(name, declared)
     if not near:
         return NotIndexed(name)
     meant = " or ".join(map(repr, near))

@@ -98,6 +98,11 @@ def stop():
         administer(f'DROP DATABASE "{urlsplit(_spare.pop()).path[1:]}" WITH (FORCE)')
 
 
+def unmeasured():
+    """Return the environment of a process whose branches are not to be measured, as those of a test marked no_cover."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

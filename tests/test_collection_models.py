@@ -2,6 +2,7 @@
 
 import copy
 
+import pytest
 from graph_classes import Person
 from graph_stores import CountingStorage, directory_on
 from hypothesis import settings
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kiokupy import ObjectList, ObjectMap, ObjectSet
+
+pytestmark = pytest.mark.no_cover
 
 NUMBERS = st.integers(0, 40)
 #: The values of a model: a plain value, or the name of a person.

@@ -249,6 +249,7 @@ def test_a_member_of_a_class_without_ghosts_is_loaded_by_iteration(memory):
         assert sorted(type(obj).__name__ for obj in scope.get("owner").items) == ["Account", "Reduced"]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", KINDS)
 def test_iterating_over_many_members_takes_little_memory(kind):
     memory = directory_on(CountingStorage(), cache=500)

@@ -474,6 +474,7 @@ EDGES = st.lists(st.tuples(st.integers(0, NODES - 1), st.integers(0, NODES - 1))
 NUMBERS = st.sets(st.integers(0, NODES - 1))
 
 
+@pytest.mark.no_cover
 @settings(deadline=None)
 @given(edges=EDGES, roots=NUMBERS, persistent=NUMBERS, deleted=NUMBERS, batch=st.integers(1, 4))
 def test_exactly_what_roots_reach_is_left(edges, roots, persistent, deleted, batch):

@@ -22,6 +22,8 @@ from test_graph_properties import CONTENT, linked, shape
 
 from kiokupy.errors import ConflictError, DuplicateId, KiokuError, NotFound
 
+pytestmark = pytest.mark.no_cover
+
 IDS = ["a", "b", "c", "d", "0"]
 ID = st.sampled_from(IDS)
 

@@ -6,10 +6,13 @@ import copy
 import types
 from array import array
 
+import pytest
 from graph_classes import CLASSES, Bag, Box, FrozenSlots, Pair, Person, PrivateSlots, Rows, Slotted
 from graph_stores import CountingStorage, directory_on
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+pytestmark = pytest.mark.no_cover
 
 PLAIN = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=8), st.binary(max_size=4)

@@ -19,6 +19,8 @@ from kiokupy.errors import TooManySessions
 from kiokupy.sessions.events import EventKind
 from kiokupy.sessions.ids import handle_of, key_of
 
+pytestmark = pytest.mark.no_cover
+
 KEYS = st.sampled_from(["a", "b", "c"])
 PEOPLE = ["ann", "bob"]
 IDLE, ABSOLUTE, RESOLUTION = 100, 300, 10

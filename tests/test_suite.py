@@ -45,6 +45,7 @@ class TestPostgreSQL(BackendSuite):
             yield url
 
 
+@pytest.mark.no_cover
 class TestPostgreSQLWithHistory(TestPostgreSQL):
     capabilities = (*TestPostgreSQL.capabilities, Capability.HISTORY)
 

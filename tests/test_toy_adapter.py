@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+import servers
 
 from kiokupy.testing import Site
 from kiokupy.testing.adapters import site
@@ -23,7 +24,7 @@ def outcomes(tmp_path_factory):
     subprocess.run(
         [sys.executable, "-m", "pytest", *options, "test_toy.py"],
         cwd=TOY,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**servers.unmeasured(), "PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         check=False,
     )

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import servers
 
 TOY = Path(__file__).parent / "toy_backend"
 
@@ -30,12 +31,13 @@ def site(tmp_path_factory):
     return site
 
 
-def run(site, *arguments):
+def run(site, *arguments, environment=os.environ):
     path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=site,
-        env={**os.environ, "PYTHONPATH": path},
+        # The tests of the toy need no plugin, and some take long to import.
+        env={**environment, "PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -71,7 +73,8 @@ def test_a_backend_that_is_not_installed_is_unknown():
 
 
 def test_it_passes_the_suite_and_the_capabilities_it_lacks_are_named(site):
-    done = run(site, "-m", "pytest", "-ra", "-W", "error", "-p", "no:cacheprovider", "test_toy.py")
+    options = ["-ra", "-W", "error", "-p", "no:cacheprovider"]
+    done = run(site, "-m", "pytest", *options, "test_toy.py", environment=servers.unmeasured())
 
     summary = done.stdout.splitlines()[-1]
     assert (done.returncode, " passed" in summary, "failed" in summary) == (0, True, False), done.stdout
@@ -130,6 +133,6 @@ def test_a_capability_that_there_is_not_is_refused(site):
 
 
 def test_kiokupy_itself_needs_no_pytest(site):
-    done = run(site, "-c", "import sys; sys.modules['pytest'] = None; import kiokupy; kiokupy.connect().close()")
+    done = run(site, "-c", "import sys; sys.modules['pytest'] = None; from kiokupy import *; connect().close()")
 
     assert (done.returncode, done.stderr) == (0, "")

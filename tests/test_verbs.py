@@ -451,6 +451,7 @@ KINDS = {
 }
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("readonly", [True, False])
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
 def test_a_walk_holds_few_objects_however_many_there_are(memory, make, readonly):
@@ -470,6 +471,7 @@ def test_a_walk_holds_few_objects_however_many_there_are(memory, make, readonly)
     assert len(ghosts._waiting) == 0
 
 
+@pytest.mark.no_cover
 def test_what_somebody_holds_stays_the_same_object_through_a_walk(memory):
     with memory.new_scope() as scope:
         for number in range(7000):

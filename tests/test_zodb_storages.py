@@ -7,6 +7,7 @@ import contextlib
 import tempfile
 import unittest
 
+import pytest
 import servers
 from ZODB.tests import (
     BasicStorage,
@@ -24,6 +25,8 @@ from ZODB.tests import (
 from ZODB.tests.StorageTestBase import StorageTestBase
 
 from kiokupy import backends
+
+pytestmark = pytest.mark.no_cover
 
 
 class Opened(StorageTestBase):

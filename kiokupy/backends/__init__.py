@@ -1,20 +1,23 @@
 """Backends: who opens a storage, found by name.
 
-A backend is a class registered under an entry point of the group ``kiokupy.backends``; the built-in ones are registered
-like anyone's. :func:`register` adds one without packaging.
+Kiokupy's own are ``Hash``, ``File``, ``DBI`` and ``ZEO``. Anyone else's is a class under an entry point of the group
+``kiokupy.backends``, with a name of its own. :func:`register` adds one without packaging.
 """
 
 from __future__ import annotations
 
-import difflib
+import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib import metadata
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from kiokupy import suggestion
 from kiokupy.backends import dsn
 from kiokupy.errors import BackendMissing, TargetError, UnknownBackend
+
+if TYPE_CHECKING:
+    from importlib import metadata
 
 GROUP = "kiokupy.backends"
 
@@ -49,8 +52,14 @@ Factory = Callable[..., Backend]
 
 _registered: dict[str, Factory] = {}
 
-# The extra that brings what a built-in backend needs.
-_EXTRAS = {"DBI": "kiokupy[dbi]", "ZEO": "kiokupy[zeo]"}
+# Kiokupy's own: where the class of that name is, and what brings the packages that it stands on. They are no entry
+# points, since to look at what is installed takes longer than all else that opening a store imports.
+_OWN = {
+    "Hash": ("kiokupy.backends.hash", "kiokupy"),
+    "File": ("kiokupy.backends.file", "kiokupy"),
+    "DBI": ("kiokupy.backends.dbi", "kiokupy[dbi]"),
+    "ZEO": ("kiokupy.backends.zeo", "kiokupy[zeo]"),
+}
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,7 @@ class Resolved:
     def _refused(self, factory: Factory, error: TypeError) -> TargetError:
         known = [*inspect.signature(factory).parameters, "create", "readonly"]
         unknown = [name for name in self.options if name not in known]
-        near = difflib.get_close_matches(unknown[0], known, 1) if unknown else []
+        near = suggestion.nearest(unknown[0], known, 1) if unknown else []
         return TargetError(
             f"the backend {self.name!r} does not take these options: {', '.join(unknown) or error}",
             target=self.name,
@@ -97,7 +106,7 @@ def resolve(target: Any, **options: Any) -> Resolved:
 
 def names() -> list[str]:
     """Return the names of all backends that are installed or registered."""
-    return sorted({point.name for point in metadata.entry_points(group=GROUP)} | set(_registered))
+    return sorted({point.name for point in _installed()} | _registered.keys() | _OWN.keys())
 
 
 def register(name: str, factory: Factory) -> None:
@@ -118,16 +127,29 @@ def load(name: str) -> Factory:
     """
     if name in _registered:
         return _registered[name]
-    points = metadata.entry_points(group=GROUP, name=name)
-    if not points:
-        if "/" in name or name.endswith(".fs"):
-            raise TargetError(f"{name!r} is a path", target=name, fix=f"For a file: connect('File', path={name!r})")
-        near = [known for known in names() if known.lower() == name.lower()]
-        raise UnknownBackend(name, known=names(), near=near or difflib.get_close_matches(name, names()))
-    point = next(iter(points))
+    find, package = _own(name) if name in _OWN else _others(name)
     try:
-        factory: Factory = point.load()
+        return find()
     except ImportError as error:
-        package = point.dist.name if point.dist is not None else name
-        raise BackendMissing(name, install=_EXTRAS.get(name, package)) from error
-    return factory
+        raise BackendMissing(name, install=package) from error
+
+
+def _own(name: str) -> tuple[Callable[[], Factory], str]:
+    module, package = _OWN[name]
+    return lambda: getattr(importlib.import_module(module), name), package
+
+
+def _others(name: str) -> tuple[Callable[[], Factory], str]:
+    for point in _installed():
+        if point.name == name:
+            return point.load, point.dist.name if point.dist is not None else name
+    if "/" in name or name.endswith(".fs"):
+        raise TargetError(f"{name!r} is a path", target=name, fix=f"For a file: connect('File', path={name!r})")
+    near = [known for known in names() if known.lower() == name.lower()]
+    raise UnknownBackend(name, known=names(), near=near or suggestion.nearest(name, names()))
+
+
+def _installed() -> Iterable[metadata.EntryPoint]:
+    from importlib import metadata  # noqa: PLC0415  # it brings zipfile, email and socket: 17 ms
+
+    return metadata.entry_points(group=GROUP)

@@ -16,14 +16,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from kiokupy import suggestion
 from kiokupy.errors import TargetError
 
 Options = dict[str, Any]
@@ -98,6 +97,8 @@ def read_file(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _read_toml(stream: Any) -> Any:
+    import tomllib  # noqa: PLC0415  # its patterns take 3 ms of every start, and most targets are no files
+
     return tomllib.load(stream)
 
 
@@ -142,7 +143,7 @@ def _from_url(url: str) -> tuple[str, Options]:
     scheme = url.partition("://")[0].lower()
     reader = _SCHEMES.get(scheme)
     if reader is None:
-        near = difflib.get_close_matches(scheme, _SCHEMES, 1)
+        near = suggestion.nearest(scheme, _SCHEMES, 1)
         guess = f"Did you mean {near[0]}://? " if near else ""
         fix = f"{guess}There are {', '.join(name + '://' for name in _SCHEMES)}"
         raise TargetError(f"there is no URL scheme {scheme!r} for a store", target=scheme, fix=fix)

@@ -29,7 +29,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import NoReturn, TextIO
@@ -38,6 +37,7 @@ from kiokupy import backends, inspection
 from kiokupy.cli import formats
 from kiokupy.cli.rows import Row, Rows
 from kiokupy.cli.targets import target_of
+from kiokupy.cli.version import Version
 from kiokupy.database import Database
 from kiokupy.errors import KiokuError, TargetError
 from kiokupy.sessions.ids import key_of
@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--output", type=Path, metavar="FILE", help="write to a file, readable by its owner only")
     add("--force", action="store_true", help="let --output overwrite a file")
     add("--reveal", action="store_true", help="show values that look like secrets")
-    add("--version", action="version", version=f"kiokupy {metadata.version('kiokupy')}")
+    add("--version", action=Version)
     return parser
 
 

@@ -14,8 +14,8 @@ import argparse
 import importlib
 import sys
 from contextlib import closing
-from importlib import metadata
 
+from kiokupy.cli.version import Version
 from kiokupy.directory import Directory
 from kiokupy.errors import KiokuError, NotIndexed, StoreError, TargetError
 from kiokupy.maintenance.progress import Progress, Step, silent
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     add("application", metavar="MODULE:NAME", help="where the directory is, or a function that returns it")
     add("names", metavar="INDEX", nargs="*", help="which indexes; all that are declared by default")
     add("--check", action="store_true", help="only compare them with the objects, and print what is wrong")
-    add("--version", action="version", version=f"kiokupy {metadata.version('kiokupy')}")
+    add("--version", action=Version)
     return parser
 
 

@@ -13,9 +13,9 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from importlib import metadata
 
 from kiokupy.cli.targets import target_of
+from kiokupy.cli.version import Version
 from kiokupy.errors import KiokuError
 from kiokupy.opening import connect
 from kiokupy.sessions.manager import SessionManager
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="One process at a time writes to a FileStorage: beside a running application only list and stats work.",
     )
     parser.add_argument("target", metavar="TARGET", help="a FileStorage's path, a DSN, a URL, or a .toml or .yaml file")
-    parser.add_argument("--version", action="version", version=f"kiokupy {metadata.version('kiokupy')}")
+    parser.add_argument("--version", action=Version)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     listing = verbs.add_parser("list", help="show the sessions that have not expired")
     listing.add_argument("--principal", help="only those of this one")

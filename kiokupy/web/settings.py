@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from kiokupy import backends
+from kiokupy import backends, suggestion
 from kiokupy.backends import dsn
 from kiokupy.errors import SettingsError, TargetError
 from kiokupy.opening import connect
@@ -109,7 +108,7 @@ def _read(name: str, value: Any, also: Collection[str]) -> Any:
     reader = _READERS.get(name)
     if reader is None:
         known = sorted([*_READERS, *also])
-        near = difflib.get_close_matches(name, known, 1)
+        near = suggestion.nearest(name, known, 1)
         fix = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(known)}"
         raise SettingsError(f"there is no setting {name!r}", target=name, fix=fix)
     try:

@@ -33,8 +33,8 @@ def connect(
     :param indexes: what :meth:`Directory.search` finds objects by. Each directory that writes to the store declares the
         same ones; one that is declared for a store with objects must be built first, with
         :func:`kiokupy.maintenance.reindex`.
-    :param cache_size: how many records each connection keeps in memory. There are as many connections as threads work at
-        one moment, so this bounds the memory of a process.
+    :param cache_size: how many records each connection keeps in memory. There are as many connections as threads work
+        at one moment, so this bounds the memory of a process.
     :param options: the backend's options; for each of them ``create`` (default 1: make the store if it is not there)
         and ``readonly`` (default 0).
     :raises TargetError: the target, an option or a backend is unknown or malformed.

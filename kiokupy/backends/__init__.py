@@ -1,12 +1,11 @@
 """Backends: who opens a storage, found by name.
 
-Kiokupy's own are ``Hash``, ``File``, ``DBI`` and ``ZEO``. Anyone else's is a class under an entry point of the group
-``kiokupy.backends``, with a name of its own. :func:`register` adds one without packaging.
+A backend is a class registered under an entry point of the group ``kiokupy.backends``; the built-in ones are registered
+like anyone's. :func:`register` adds one without packaging.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -52,14 +51,8 @@ Factory = Callable[..., Backend]
 
 _registered: dict[str, Factory] = {}
 
-# Kiokupy's own: where the class of that name is, and what brings the packages that it stands on. They are no entry
-# points, since to look at what is installed takes longer than all else that opening a store imports.
-_OWN = {
-    "Hash": ("kiokupy.backends.hash", "kiokupy"),
-    "File": ("kiokupy.backends.file", "kiokupy"),
-    "DBI": ("kiokupy.backends.dbi", "kiokupy[dbi]"),
-    "ZEO": ("kiokupy.backends.zeo", "kiokupy[zeo]"),
-}
+# The extra that brings what a built-in backend needs.
+_EXTRAS = {"DBI": "kiokupy[dbi]", "ZEO": "kiokupy[zeo]"}
 
 
 @dataclass(frozen=True)
@@ -106,7 +99,7 @@ def resolve(target: Any, **options: Any) -> Resolved:
 
 def names() -> list[str]:
     """Return the names of all backends that are installed or registered."""
-    return sorted({point.name for point in _installed()} | _registered.keys() | _OWN.keys())
+    return sorted({point.name for point in _installed()} | _registered.keys())
 
 
 def register(name: str, factory: Factory) -> None:
@@ -127,26 +120,19 @@ def load(name: str) -> Factory:
     """
     if name in _registered:
         return _registered[name]
-    find, package = _own(name) if name in _OWN else _others(name)
+    points = [point for point in _installed() if point.name == name]
+    if not points:
+        if "/" in name or name.endswith(".fs"):
+            raise TargetError(f"{name!r} is a path", target=name, fix=f"For a file: connect('File', path={name!r})")
+        near = [known for known in names() if known.lower() == name.lower()]
+        raise UnknownBackend(name, known=names(), near=near or suggestion.nearest(name, names()))
+    [point, *_] = points
     try:
-        return find()
+        factory: Factory = point.load()
     except ImportError as error:
-        raise BackendMissing(name, install=package) from error
-
-
-def _own(name: str) -> tuple[Callable[[], Factory], str]:
-    module, package = _OWN[name]
-    return lambda: getattr(importlib.import_module(module), name), package
-
-
-def _others(name: str) -> tuple[Callable[[], Factory], str]:
-    for point in _installed():
-        if point.name == name:
-            return point.load, point.dist.name if point.dist is not None else name
-    if "/" in name or name.endswith(".fs"):
-        raise TargetError(f"{name!r} is a path", target=name, fix=f"For a file: connect('File', path={name!r})")
-    near = [known for known in names() if known.lower() == name.lower()]
-    raise UnknownBackend(name, known=names(), near=near or suggestion.nearest(name, names()))
+        package = point.dist.name if point.dist is not None else name
+        raise BackendMissing(name, install=_EXTRAS.get(name, package)) from error
+    return factory
 
 
 def _installed() -> Iterable[metadata.EntryPoint]:

@@ -18,7 +18,7 @@ from kiokupy.errors import StoreNotFound
 
 # Old revisions are for transactions that began before them; one older than this may meet a conflict instead.
 _KEEP_SECONDS = 60
-# Packing visits every record, so it waits until as many were made as there are, and at least so many.
+# Packing visits every record, so it waits until as many were made as it left, and at least so many.
 _FEW_RECORDS = 10_000
 
 
@@ -32,7 +32,8 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
         super().__init__("memory")
         self._oid: int
         self._resolved: list[bytes] = []
-        self._made = 0
+        # Records made since it was packed, and how many there were then.
+        self._made = self._kept = 0
         # A transaction of a minute ago, and the time when that is looked up again.
         self._old, self._old_until = z64, 0.0
 
@@ -57,9 +58,9 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
         written = self._tdata
         tid: bytes = super().tpc_finish(transaction, func)
         self._forget(written)
-        if self._made > max(_FEW_RECORDS, len(self._data)):
-            self._made = 0
+        if self._made > max(_FEW_RECORDS, self._kept):
             self.pack(time.time() - _KEEP_SECONDS, referencesf)
+            self._made, self._kept = 0, len(self._data)
         return tid
 
     def _forget(self, oids: Iterable[bytes]) -> None:

@@ -15,8 +15,8 @@ Data = dict[str, Any]
 
 #: ``merge(base, mine, theirs)`` returns the value that a key gets which two requests gave different ones: ``mine`` is
 #: that of the request that is saved now, ``theirs`` is stored, and ``base`` is what both began with. ``None`` stands
-#: for a key that is not there. It may be called again after a conflict, and changes none of the three. Since threads save
-#: together it may run in another one than the request's, in the context (:mod:`contextvars`) of that.
+#: for a key that is not there. It may be called again after a conflict, and changes none of the three. Since threads
+#: save together it may run in another one than the request's, in the context (:mod:`contextvars`) of that.
 Merge = Callable[[Any, Any, Any], Any]
 
 

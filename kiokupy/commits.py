@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
@@ -34,6 +35,7 @@ class Commits:
         # In the order in which they came. Whoever leads commits for the first of them, and is the first itself.
         self._queue: deque[_Write[Any]] = deque()
         self._is_led = False
+        self._last = 1
         self._leading_thread: int | None = None
 
     def do(self, work: Callable[[Unit], T]) -> T:
@@ -69,13 +71,22 @@ class Commits:
                 self._leave(write, batch)
 
     def _lead(self, batch: list[_Write[Any]]) -> None:
+        self._gather()
         with self._lock:
             batch += [self._queue.popleft() for _ in range(min(MOST, len(self._queue)))]
+        self._last = len(batch)
         self._leading_thread = threading.get_ident()
         try:
             self._commit(batch)
         finally:
             self._leading_thread = None
+
+    def _gather(self) -> None:
+        """Let those come that were there the last time, if they are on their way: while more come, Python is theirs."""
+        waiting = 0
+        while waiting < len(self._queue) < self._last:
+            waiting = len(self._queue)
+            time.sleep(0)
 
     def _leave(self, write: _Write[Any], batch: list[_Write[Any]]) -> None:
         """Let the others go on, also where Ctrl-C ended this thread's part before its time."""

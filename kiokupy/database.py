@@ -142,10 +142,10 @@ class Database:
 
     def check_finished(self, root: PersistentMapping) -> None:
         """Raise :class:`~kiokupy.errors.StoreUnreadable` if a root record is that of an interrupted copy."""
-        if UNFINISHED in root:
+        if UNFINISHED in root.data:
             raise StoreUnreadable(
                 self.location,
-                f"a copy of {root[UNFINISHED]} into it was not finished",
+                f"a copy of {root.data[UNFINISHED]} into it was not finished",
                 fix="Run the same copy again, it goes on where it stopped",
             )
 
@@ -216,7 +216,7 @@ class Unit:
 
         :raises StoreUnreadable: a copy into the store, which was open meanwhile, was not finished.
         """
-        root = self.connection.root()["kiokupy"]
+        root: PersistentMapping = self.connection.root().data["kiokupy"]
         self.database.check_finished(root)
         return root
 

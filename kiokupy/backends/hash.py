@@ -31,11 +31,16 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
     def __init__(self) -> None:
         super().__init__("memory")
         self._oid: int
+        self._ltid: bytes
         self._resolved: list[bytes] = []
         # Records made since it was packed, and how many there were then.
         self._made = self._kept = 0
         # A transaction of a minute ago, and the time when that is looked up again.
         self._old, self._old_until = z64, 0.0
+
+    def lastTransaction(self) -> bytes:  # noqa: N802  # ZODB's name
+        """Return the newest transaction, without the lock that guards nothing here: each transaction begins with it."""
+        return self._ltid
 
     def store(self, oid: bytes, serial: bytes, data: bytes, version: str, transaction: Any) -> None:
         """Keep a record for the transaction, merged with what another one wrote meanwhile if its class can do that."""

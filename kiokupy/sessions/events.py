@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -75,7 +76,7 @@ class Events:
             if not callable(listener):
                 raise SettingsError(f"a listener is {listener!r:.60}, which cannot be called", target="listeners")
         #: How often each kind came in this process.
-        self.counts = dict.fromkeys(EventKind, 0)
+        self.counts: Counter[EventKind] = Counter()
         self._lock = threading.Lock()
 
     def event(self, kind: EventKind, key: bytes | None, principal: str | None = None, detail: str = "") -> Event:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 from kiokupy import entry
@@ -53,6 +54,7 @@ class Facts(NamedTuple):
         return Device(self.user_agent, self.address)
 
 
+_DEFAULTS = tuple(Facts._field_defaults[name] for name in Facts._fields[_ALWAYS:])
 _NUMBER, _NONE = (int, float), type(None)
 _LIMIT, _TEXT = (*_NUMBER, _NONE), (str, _NONE)
 #: What each fact is an instance of, in their order.
@@ -61,11 +63,10 @@ _KINDS: tuple[Any, ...] = (_NUMBER, _NUMBER, _NUMBER, _TEXT, _LIMIT, _LIMIT, _LI
 
 def head_of(facts: Facts) -> bytes:
     """Return the head of a session's record."""
-    told = list(facts)
-    defaults = list(Facts._field_defaults.values())
-    while len(told) > _ALWAYS and told[-1] == defaults[len(told) - len(Facts._fields) - 1]:
-        told.pop()
-    return pickle.dumps((tuple(told), {}), entry.PROTOCOL)
+    told = len(facts)
+    while told > _ALWAYS and facts[told - 1] == _DEFAULTS[told - 1 - _ALWAYS]:
+        told -= 1
+    return pickle.dumps((facts[:told], {}), entry.PROTOCOL)
 
 
 def facts_of(record: Record) -> Facts:
@@ -74,12 +75,19 @@ def facts_of(record: Record) -> Facts:
     :raises NotLoadable: it is not that of a session.
     """
     try:
-        args, _ = _Plain(io.BytesIO(record.head or b"")).load()
-        facts = Facts(*args)
-        if record.class_name != CLASS_NAME or not _is_sound(facts):
+        if record.class_name != CLASS_NAME:
             raise ValueError("the record is not that of a session")
+        return _read(record.head or b"")
     except Exception as error:  # whoever wrote it may have written anything
         raise NotLoadable(record.class_name, id="a session", reason=str(error)) from error
+
+
+@lru_cache(maxsize=4096)  # a request reads the same head to open a session and to save it
+def _read(head: bytes) -> Facts:
+    args, _ = _Plain(io.BytesIO(head)).load()
+    facts = Facts(*args)
+    if not _is_sound(facts):
+        raise ValueError("the record is not that of a session")
     return facts
 
 

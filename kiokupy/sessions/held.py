@@ -59,7 +59,7 @@ class Held:
     @property
     def expected(self) -> Facts:
         """The facts as they will be."""
-        return self.facts._replace(**self.changes)
+        return self.facts._replace(**self.changes) if self.changes else self.facts
 
     @property
     def is_changed(self) -> bool:

@@ -189,7 +189,7 @@ class SessionManager(Keeper):
         """Count the sessions; each is looked at."""
         with self.directory.new_unit() as unit, unit.database.translated():
             alive, expired = self.roster(unit).count()
-        return Stats(alive, expired, {str(kind): count for kind, count in self.events.counts.items() if count})
+        return Stats(alive, expired, {str(kind): count for kind, count in dict(self.events.counts).items()})
 
     def close(self) -> None:
         """Stop sweeping, and close the directory."""

@@ -93,7 +93,7 @@ class Attempt:
         changed = self._merge(key, entry.record)
         if changed:
             self._check_size()
-        facts = self._as_of_now(current._replace(**held.changes))
+        facts = self._as_of_now(current._replace(**held.changes) if held.changes else current)
         stays = "authenticated" not in held.changes
         if facts.principal is not None and not stays:
             self._admit(facts.principal, key)
@@ -139,9 +139,10 @@ class Attempt:
 
     def _merge(self, key: bytes, stored: Record) -> bool:
         """Take in what others saved since the session was read, and tell whether there is anything to write."""
-        held, theirs, mine = self._held, content_of(stored), self._content
+        held, mine = self._held, self._content
         assert held.record is not None
-        base = held.content
+        base = content_of(held.record)
+        theirs = base if stored is held.record else content_of(stored)
         if theirs == base or held.replaces:
             return mine != theirs
         if mine == base:

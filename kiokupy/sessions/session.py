@@ -94,8 +94,9 @@ class Session(SessionTerms):
     def held(self) -> Held:
         """What the manager knows of the session; opens a lazy one."""
         self.accessed = True
-        self.open()
-        assert self._held is not None
+        if self._held is None:
+            self.open()
+            assert self._held is not None
         return self._held
 
     @property

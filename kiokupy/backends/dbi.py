@@ -47,8 +47,8 @@ class DBI:
     :param keep_history: whether old revisions are kept until the store is packed (default 0). It is decided when the
         store is made.
     :param options: RelStorage's options (``cache_local_mb``, ``commit_lock_timeout``, …); the rest goes to the
-        database: for PostgreSQL the parameters of libpq, for SQLite ``dbname`` (a folder) and its pragmas, such as
-        ``synchronous``.
+        database: ``fsync``, see there; for PostgreSQL the parameters of libpq; for SQLite ``dbname`` (a folder) and its
+        pragmas.
     """
 
     def __init__(self, *, driver: str = "", keep_history: Any = False, **options: Any) -> None:

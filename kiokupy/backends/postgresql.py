@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from psycopg2.extensions import make_dsn
 from relstorage.adapters.postgresql.adapter import PostgreSQLAdapter
 from relstorage.options import Options
 
+from kiokupy.backends import durability
 from kiokupy.errors import StoreDenied, StoreError, StoreNotFound, StoreUnreachable, TargetError
 
 _TIMEOUT = 10
@@ -18,13 +20,24 @@ _TIMEOUT = 10
 # The name of the lock under which tables are made: any number, but the same one in all processes.
 _MAKING = 0x6B696F6B757079
 
+# What each of our words is as a setting of a connection. With "off" a crash of the server loses what was committed
+# within three times wal_writer_delay before, 0.6 seconds unless it was changed, and leaves the rest consistent.
+_SYNCHRONOUS = {"always": "on", "everysec": "off", "never": "off"}
+
 _TABLES = "SELECT to_regclass('object_state') IS NOT NULL, to_regclass('transaction') IS NOT NULL"
 
 
 class PostgreSQL:
-    """A store in the database ``dbname``; the options are the connection parameters of libpq."""
+    """A store in the database ``dbname``; the options are the connection parameters of libpq.
 
-    def __init__(self, **parameters: Any) -> None:
+    :param fsync: when a commit is on the server's disk: ``"always"`` before it returns; ``"everysec"`` and ``"never"``
+        within three times the server's ``wal_writer_delay``. By default the server's own ``synchronous_commit`` counts,
+        which is ``"always"`` unless somebody changed it.
+    """
+
+    def __init__(self, *, fsync: str | None = None, **parameters: Any) -> None:
+        if fsync is not None:
+            parameters["options"] = _options(fsync, parameters.get("options", os.environ.get("PGOPTIONS", "")))
         parameters.setdefault("connect_timeout", _TIMEOUT)
         try:
             self._dsn: str = make_dsn(**parameters)
@@ -73,3 +86,17 @@ class PostgreSQL:
                 fix="Make it: createdb, or CREATE DATABASE in psql",
             )
         return StoreDenied(self.location, f"the server refuses this user ({words.partition('FATAL:')[2].strip()})")
+
+
+def _options(fsync: str, given: str) -> str:
+    word = durability.read(fsync).word
+    if word not in _SYNCHRONOUS:
+        raise TargetError(
+            f"PostgreSQL cannot do fsync={fsync!r} for one connection",
+            target="fsync",
+            fix="Set commit_delay, in microseconds, in the server's postgresql.conf, and give fsync='always'",
+        )
+    if "synchronous_commit" in given:
+        problem = "the option fsync, and synchronous_commit in the options of libpq, say the same thing"
+        raise TargetError(problem, target="fsync", fix="Leave one of them out")
+    return f"{given} -c synchronous_commit={_SYNCHRONOUS[word]}".strip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from relstorage.adapters.sqlite.connmanager import Sqlite3ConnectionManager
 from relstorage.adapters.sqlite.locker import Sqlite3Locker
 from relstorage.options import Options
 
+from kiokupy.backends import durability
 from kiokupy.errors import StoreDenied, StoreNotFound, StoreUnreadable, TargetError
 
-# FULL: a commit is on the disk when it returns. RelStorage's own choice, NORMAL, loses the last ones with the power.
-_PRAGMAS = {"synchronous": "FULL"}
+# What each of our words is in SQLite's log ahead of writing. NORMAL, which is RelStorage's own choice, syncs at
+# checkpoints only; OFF not even then, so that a power failure may damage the database: nobody gets that by our words.
+_SYNCHRONOUS = {"always": "FULL", "never": "NORMAL"}
 _MAIN = "main.sqlite3"  # RelStorage's name for it
 _MAKING, _PATIENCE = "making.lock", 60  # seconds
 
@@ -62,9 +64,13 @@ class _Adapter(Sqlite3Adapter):  # type: ignore[misc]  # RelStorage has no annot
 
 
 class SQLite:
-    """A store in the folder ``dbname``; other options are SQLite's pragmas."""
+    """A store in the folder ``dbname``; other options are SQLite's pragmas.
 
-    def __init__(self, *, dbname: str | os.PathLike[str] = "", **pragmas: Any) -> None:
+    :param fsync: when a commit is on the disk: ``"always"`` before it returns, which is the default; ``"never"`` when
+        SQLite makes a checkpoint, that is after some megabytes. Instead the pragma ``synchronous`` can be given.
+    """
+
+    def __init__(self, *, dbname: str | os.PathLike[str] = "", fsync: str | None = None, **pragmas: Any) -> None:
         if not str(dbname):
             raise TargetError(
                 "SQLite needs the option dbname",
@@ -76,7 +82,9 @@ class SQLite:
                 raise TargetError(f"{name!r} is no pragma of SQLite", target=name)
         self.folder = Path(dbname)
         self.location = f"sqlite:{self.folder}"
-        self._pragmas = {**_PRAGMAS, **pragmas}
+        if fsync is not None:
+            pragmas["synchronous"] = _synchronous(fsync, pragmas)
+        self._pragmas = {"synchronous": _SYNCHRONOUS["always"], **pragmas}
 
     def history(self, *, create: bool) -> bool | None:
         """As the protocol in :mod:`kiokupy.backends.dbi` says."""
@@ -112,6 +120,17 @@ class SQLite:
                 self.folder.mkdir(mode=0o700, exist_ok=True)
             return None
         return _history(self.folder / _MAIN, self.location)
+
+
+def _synchronous(fsync: str, pragmas: Mapping[str, Any]) -> str:
+    if "synchronous" in pragmas:
+        problem = "the options fsync and synchronous say the same thing, and one of them is enough"
+        raise TargetError(problem, target="fsync", fix="Leave synchronous out")
+    word = durability.read(fsync).word
+    if word not in _SYNCHRONOUS:
+        fix = "It is 'always', or 'never', which loses what came after the last checkpoint, and damages nothing"
+        raise TargetError(f"SQLite cannot do fsync={fsync!r}", target="fsync", fix=fix)
+    return _SYNCHRONOUS[word]
 
 
 def _history(path: Path, location: str) -> bool | None:

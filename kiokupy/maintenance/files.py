@@ -1,9 +1,8 @@
 """Files: damage in the file of a FileStorage, found in its bytes.
 
 What FileStorage cannot read when it opens a file it takes for the end of it. Where it may write, it cuts that off,
-sound transactions too if they are behind a wrong length (they go to ``path.tr0``). A tail of 23 or more zero bytes, as
-a crash of the machine leaves it, is cut off as well, but that first time nothing can be read; opened for reading, it is
-so every time. So a file that is suspected should be checked before it is opened.
+sound transactions too if they are behind a wrong length (they go to ``path.tr0``). So a file that is suspected should
+be checked before it is opened.
 """
 
 from __future__ import annotations

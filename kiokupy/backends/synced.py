@@ -1,0 +1,156 @@
+"""Synced: a FileStorage that puts commits on the disk as was chosen, and its file before it replaces another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+from ZODB.FileStorage import FileStorage
+from ZODB.utils import u64, z64
+
+from kiokupy.backends.syncing import Syncing, sync_file, sync_folder
+
+_EMPTY = 4  # the length of a file without transactions
+
+_opened: WeakSet[SyncedFileStorage] = WeakSet()
+
+
+def _let_go() -> None:
+    """Part from the files of the parent process.
+
+    Both have one position in each file, and file objects move it at their end, to where they think they are: the parent
+    would then fail to write, or not know where it writes.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    for storage in _opened:
+        for file in (storage._file, storage._tfile):
+            if file is not None and not file.closed:
+                os.dup2(null, file.fileno())
+    os.close(null)
+
+
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_let_go)  # not every system forks
+
+
+class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annotations
+    """A FileStorage that survives what may happen to a disk.
+
+    Where FileStorage closes itself after a failed fsync, this one goes on reading, and refuses to write. Packing syncs
+    the new file: without that a power failure soon afterwards may leave neither the old one nor the new. And a tail of
+    zero bytes, as a power failure leaves it, is a tail like any other.
+
+    :param syncing: of this file; the storage closes it.
+    """
+
+    _ltid: bytes
+
+    def __init__(self, path: str, syncing: Syncing, *, read_only: bool) -> None:
+        self._syncing, self._replaced = syncing, False
+        super().__init__(path, read_only=read_only)
+        if self._ltid == z64 and self._pos > _EMPTY:  # FileStorage took the zeros for the last transaction's number
+            self._ltid = self._last()
+        syncing.follow(self._file.fileno())
+        _opened.add(self)
+
+    def _last(self) -> bytes:
+        """Return the number of the last transaction, which begins with it; its length stands at its end."""
+        self._file.seek(self._pos - 8)
+        self._file.seek(self._pos - 8 - u64(self._file.read(8)))
+        tid: bytes = self._file.read(8)
+        return tid
+
+    def tpc_begin(self, transaction: Any, tid: bytes | None = None, status: str = " ") -> None:
+        """Begin, when no other transaction is under way."""
+        self._syncing.begin(transaction)
+        super().tpc_begin(transaction, tid, status)
+
+    def tpc_vote(self, transaction: Any) -> Any:
+        """Write the transaction, not committed yet.
+
+        :raises StoreError: an fsync has failed.
+        """
+        self._syncing.check()
+        return super().tpc_vote(transaction)
+
+    def tpc_finish(self, transaction: Any, f: Callable[[bytes], Any] | None = None) -> bytes:
+        """Commit the transaction, and return when it is as durable as was chosen.
+
+        :raises StoreError: an fsync has failed, and it is not known whether the transaction will be there.
+        """
+        number = self._syncing.next
+        try:
+            tid: bytes = super().tpc_finish(transaction, f)
+        finally:
+            self._syncing.end(transaction)
+        self._syncing.wait(number)
+        return tid
+
+    def tpc_abort(self, transaction: Any) -> None:
+        """Drop the transaction, if it is this storage's current one."""
+        try:
+            super().tpc_abort(transaction)
+        finally:
+            self._syncing.end(transaction)
+
+    def _finish_finish(self, tid: bytes) -> None:
+        """As FileStorage's, which calls fsync itself."""
+        self._file.flush()
+        self._syncing.written()
+        if not self._syncing.failed:
+            self._pos = self._nextpos
+            self._index.update(self._tindex)
+            self._ltid = tid
+            self._blob_tpc_finish()
+
+    @staticmethod
+    def packer(storage: SyncedFileStorage, referencesf: Any, stop: bytes, gc: bool) -> Any:
+        """Write the packed file, and sync it.
+
+        :returns: ``None`` if there is nothing to pack; else no transaction is under way until it is in place.
+        """
+        packed = FileStorage.packer(storage, referencesf, stop, gc)
+        if packed is not None:
+            path = f"{storage._file_name}.pack"
+            try:
+                sync_file(path)
+            except BaseException:
+                storage._commit_lock.release()
+                with suppress(OSError):
+                    os.remove(path)
+                raise
+            storage._replaced = True
+        return packed
+
+    def pack(self, t: float, referencesf: Any, gc: bool | None = None) -> None:
+        """Pack.
+
+        :raises StoreError: an fsync has failed, so what the file holds is not known.
+        """
+        self._syncing.check()
+        super().pack(t, referencesf, gc)
+
+    def _initIndex(self, index: Any, tindex: Any) -> None:  # noqa: N802  # its name
+        """As FileStorage's, which calls it as well when packing has just replaced the file, with all locks held."""
+        super()._initIndex(index, tindex)
+        if self._replaced:
+            self._replaced = False
+            sync_folder(Path(self._file_name).parent)
+            self._syncing.follow(self._file.fileno())
+
+    def close(self) -> None:
+        """Sync, and close.
+
+        :raises StoreError: an fsync has failed; the storage is closed all the same.
+        """
+        self._syncing.close()
+        super().close()
+        self._syncing.check()
+
+    def _save_index(self) -> None:
+        """Save the index, which has the next opening skip what it tells of: not what may not be there."""
+        if not self._syncing.failed:
+            super()._save_index()

@@ -10,11 +10,11 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from kiokupy import suggestion
 from kiokupy.errors import TargetError
 
 Word = Literal["always", "group", "everysec", "never"]
@@ -38,7 +38,7 @@ def read(value: Any) -> Durability:
     """
     word, colon, number = str(value).strip().lower().partition(":")
     if word not in _WORDS:
-        near = difflib.get_close_matches(word, _WORDS, 1)
+        near = suggestion.nearest(word, _WORDS, 1)
         raise _refused(value, f"Did you mean {near[0]!r}? {_KNOWN}" if near else _KNOWN)
     if word != "group":
         if colon:

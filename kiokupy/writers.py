@@ -47,8 +47,7 @@ def writer_of(obj: object) -> ObjectWriter:
     return (_OwnWriter if is_ours(obj) else _Writer)(obj)
 
 
-#: Never Persistent nor first-class, and most of what the leaves of a tree hold: a third of a write's time went into
-#: asking.
+#: Never first-class, and most of what the leaves of a tree hold: a third of a write's time went into asking.
 _PLAIN = frozenset({str, tuple, int, bytes, float, bool, type(None)})
 
 
@@ -61,7 +60,7 @@ class _OwnWriter(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
         self._plain = pickle.Pickler(self._buffer, _protocol)
 
     def persistent_id(self, obj: Any) -> Any:
-        return None if type(obj) in _PLAIN else super().persistent_id(obj)
+        return super().persistent_id(obj) if isinstance(obj, Persistent) else None
 
     def serialize(self, obj: Any) -> bytes:
         """Return the record of an object; where an entry has text and bytes only nothing in it is asked for its oid."""

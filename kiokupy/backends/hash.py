@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -54,7 +55,7 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
         tid: bytes = super().tpc_finish(transaction, func)
         if self._written > max(_FEW_RECORDS, len(self._data)):
             self._written = 0
-            self.pack(time.time() - _KEEP_SECONDS, referencesf)
+            self.pack(time.time() - _KEEP_SECONDS, _references)
         return tid
 
     def pack(self, t: float, referencesf: Any, gc: bool = True) -> None:
@@ -66,6 +67,11 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
         """Answer which records are not as the connection has them."""
         super().tpc_vote(transaction)
         return self._resolved
+
+
+def _references(data: bytes) -> list[bytes]:
+    """Return the oids that a record refers to; most are entries, which refer to none, and need not be read."""
+    return referencesf(data) if pickle.BINPERSID in data else []
 
 
 class Hash:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -82,25 +82,31 @@ class Changes:
         if updates or draft.new:
             self._check_writable()
         steps = self._upkeep.plan({key: self._live.peek(key) for key, _ in updates} | self._touched(draft) | draft.new)
+        entries = self._live.entries
         for key, record in updates:
             before = self._live.record(key)
             if before is not None and key not in self._inserted:
                 self._before.setdefault(key, before)
-            self._live.entries[key].record = record
+            entries[key].record = record
             self._live.enter(key, self._live.peek(key), record)
         for key, obj in draft.new.items():
-            self._insert(key, obj, draft.records[key])
+            self._insert(key, obj, draft.records[key], entries)
+        if draft.roots:
+            self._unit.root["roots"].update(draft.roots)
         for step in steps:
             step()
 
-    def flush(self, draft: Draft, new: Mapping[str, object], *, unchanged: bool = False) -> None:
-        """Write new objects and every live object that changed, with the new ones that they reach.
+    def flush(self, draft: Draft, refused: Draft | None = None, *, unchanged: bool = False) -> None:
+        """Write every live object that changed, with the new ones that they reach.
 
         :param draft: an empty one; otherwise as :meth:`write`.
+        :param refused: one whose new objects are to be written too.
         """
-        for key, obj in new.items():
-            draft.add(key, obj)
-            draft.run(obj)
+        if refused is not None:
+            draft.roots |= refused.roots
+            for key, obj in refused.new.items():
+                draft.add(key, obj)
+                draft.run(obj)
         for key, obj in self._live.loaded() if self._tracks else ():
             draft.revisit(key, obj)
             draft.run(obj)
@@ -258,7 +264,7 @@ class Changes:
     def _differs(self, key: str, record: Record | None) -> bool:
         """Tell whether an object changed: whether its record is neither the known one nor what that one reloads to."""
         known = self._live.record(key)
-        if known is None or _content(record) == _content(known):
+        if known is None or record == known or _content(record) == _content(known):
             return known is None
         return _content(record) != _content(self._live.reread(known))
 
@@ -269,11 +275,11 @@ class Changes:
             raise ConflictError(f"object {key!r} was changed since it was loaded")
         return record._replace(flags=record.flags | current.record.flags & stored.ROOT)
 
-    def _insert(self, key: str, obj: object, record: Record) -> None:
+    def _insert(self, key: str, obj: object, record: Record, entries: stored.EntryTree) -> None:
         if isinstance(obj, Persistent) and obj._p_jar is None:
             self._unit.connection.add(obj)
         self._live.unearth(obj)
-        self._live.entries[key] = Entry(record)
+        entries[key] = Entry(record)
         self._live.enter(key, obj, record)
         self._inserted.add(key)
 

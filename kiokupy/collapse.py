@@ -22,7 +22,7 @@ from kiokupy import ghosts
 from kiokupy.entry import Record
 from kiokupy.parts import plain_containers
 from kiokupy.reduction import reducer_for, take_apart
-from kiokupy.refusal import Refusal, TooDeep, not_allowed, refusing
+from kiokupy.refusal import Refusal, TooDeep, not_allowed, refuse
 from kiokupy.rules import Keep, Rule, name_of
 from kiokupy.typemap import TypeMap
 from kiokupy.weak import WeakReference
@@ -61,38 +61,41 @@ class Collapser:
         self.parts: list[object] = []
         self._holds_itself = False
 
-    def collapse(self, obj: object) -> Record:
+    def collapse(self, obj: object, flags: int = 0) -> Record:
         """Return the record of one first-class object.
 
+        :param flags: what it has besides those that say how it is to be read.
         :raises Refusal: it, or something it holds, cannot be stored.
         """
         self.parts = []
         if isinstance(obj, Persistent):
-            return Record(name_of(self._rule(obj).cls), None, obj, (), stored.STORED_ITSELF)
+            return Record(name_of(self._rule(obj).cls), None, obj, (), stored.STORED_ITSELF | flags)
         self._holds_itself = False
         try:
-            record = self._collapse(obj, _Pickler)
+            record = self._collapse(obj, flags, _Pickler)
             if self.shared is None or not (self._holds_itself or any(self.shared(part) for part in self.parts)):
                 return record
         except TooDeep:
             if self.shared is None:
                 raise
         self.parts = []
-        return self._collapse(obj, _SharingPickler)
+        return self._collapse(obj, flags, _SharingPickler)
 
-    def _collapse(self, obj: object, pickler: type[_Pickler]) -> Record:
+    def _collapse(self, obj: object, flags: int, pickler: type[_Pickler]) -> Record:
         rule = self._rule(obj)
-        with refusing(lambda: obj):
+        try:
             if rule.collapse is not None:
-                head, state, flags = None, rule.collapse(obj), stored.PAIR
+                head, state, form = None, rule.collapse(obj), stored.PAIR
             elif rule.cls in VALUES:
-                head, state, flags = None, obj, stored.VALUE
+                head, state, form = None, obj, stored.VALUE
             else:
-                head, state, flags = take_apart(obj, rule)
+                head, state, form = take_apart(obj, rule)
+        except Exception as error:
+            refuse(obj, error)
         found = Found({}, {})
         head_bytes = None if head is None else self._dump(head, found, obj, pickler)
         state_bytes, refs = self._dump(state, found, obj, pickler), tuple(found.refs)
-        return Record(name_of(rule.cls), head_bytes, state_bytes, refs, flags, rule.version, tuple(found.weak))
+        return Record(rule.name, head_bytes, state_bytes, refs, form | flags, rule.version, tuple(found.weak))
 
     def dump(self, value: object, found: Found, owner: object) -> bytes:
         """Pickle a value; ids of first-class objects it reaches are added to ``found`` with their positions."""
@@ -107,7 +110,7 @@ class Collapser:
     def _dump(self, value: object, found: Found, owner: object, kind: type[_Pickler]) -> bytes:
         data, pickler = self._pickled(value, found, owner, kind)
         # The memo has all that was pickled, at the price of a tuple for each; plain data is sooner looked through.
-        held = _memo_of(pickler) if pickler.met_holder or pickler.cuts else plain_containers(value)
+        held = _memo_of(pickler) if pickler.namespaces or pickler.cuts else plain_containers(value)
         for obj in held:
             if obj is owner:  # in the memo it also is when it is pickled itself
                 self._holds_itself = True
@@ -116,8 +119,10 @@ class Collapser:
         return data
 
     def _run(self, pickler: _Pickler, value: object, owner: object) -> None:
-        with refusing(lambda: pickler.last if pickler.last is not None else owner):
+        try:
             pickler.dump(value)
+        except Exception as error:
+            refuse(owner if pickler.last is None else pickler.last, error)
 
     def inspect(self, obj: Persistent) -> list[Persistent]:
         """Check what a Persistent object holds, which ZODB will pickle, and return the Persistent objects it refers to.
@@ -125,8 +130,10 @@ class Collapser:
         :raises Refusal: it holds something that cannot be stored.
         """
         inspector = _Inspector(self)
-        with refusing(lambda: obj):
+        try:
             state = obj.__getstate__()
+        except Exception as error:
+            refuse(obj, error)
         self._run(inspector, state, obj)
         return inspector.held
 
@@ -154,16 +161,12 @@ class _Pickler(pickle.Pickler):
 
     #: Whether containers that have ids are cut out.
     cuts = False
+    last: object = None
 
     def __init__(self, buffer: io.BytesIO, collapser: Collapser, found: Found) -> None:
         super().__init__(buffer, stored.PROTOCOL)
-        self._rule_for, self._id_of = collapser.typemap.rule_for, collapser.id_of
-        self._shared: Any = collapser.shared
-        self._found = found
-        self.last: object = None
-        #: Whether an intrinsic object was met that may hold others.
-        self.met_holder = False
-        #: The numbers of the dicts that hold the attributes of such objects.
+        self._collapser, self._found = collapser, found
+        #: The numbers of the dicts that hold the attributes of the intrinsic objects that were met and may hold others.
         self.namespaces: set[int] = set()
 
     def reducer_override(self, obj: Any) -> Any:
@@ -175,28 +178,31 @@ class _Pickler(pickle.Pickler):
             return self._class(obj)
         if issubclass(cls, weakref.ref):
             return self._weak(obj)
-        rule = self._rule_for(cls)
+        rule = self._collapser.typemap.rule_for(cls)
         if rule is None:
             raise not_allowed(obj, cls)
         key = None
         if rule.keep is Keep.FIRST_CLASS:
-            key = self._id_of(obj)
+            key = self._collapser.id_of(obj)
         elif self.cuts and cls in CONTAINERS:
             key = self._shared(obj)
         if key is not None:
-            return stored.ref, (self._position(key), name_of(cls))
+            return stored.ref, (self._position(key), rule.name)
         self.last = obj
         if rule.holds:
-            self.met_holder = True
             self.namespaces.add(id(getattr(obj, "__dict__", None)))
         reducer = reducer_for(rule)
         return NotImplemented if reducer is None else reducer(obj)
+
+    def _shared(self, obj: object) -> str | None:
+        shared = self._collapser.shared
+        return None if shared is None else shared(obj)
 
     def _position(self, id: str) -> int:
         return self._found.refs.setdefault(id, len(self._found.refs))
 
     def _class(self, cls: type) -> Any:
-        if self._rule_for(cls) is None:
+        if self._collapser.typemap.rule_for(cls) is None:
             allow = f"To allow it: connect(..., allow_classes=[{cls.__name__}])"
             raise Refusal(cls, f"the class {name_of(cls)} is not in the type map", allow)
         return NotImplemented
@@ -210,8 +216,8 @@ class _Pickler(pickle.Pickler):
             id, class_name = origin
         else:
             class_name = name_of(ghosts.real_class(target))
-            rule = self._rule_for(ghosts.real_class(target))
-            found = self._id_of(target) if rule is not None and rule.keep is Keep.FIRST_CLASS else None
+            rule = self._collapser.typemap.rule_for(ghosts.real_class(target))
+            found = self._collapser.id_of(target) if rule is not None and rule.keep is Keep.FIRST_CLASS else None
             if found is None:
                 raise Refusal(reference, f"it refers weakly to a {class_name}, which has no id of its own")
             id = found
@@ -248,7 +254,7 @@ class _Inspector(_Pickler):
         if isinstance(obj, stored.Entry | stored.EntryTree):
             return stored.ref, (0, "")
         if isinstance(obj, Persistent):
-            if self._rule_for(type(obj)) is None:
+            if self._collapser.typemap.rule_for(type(obj)) is None:
                 raise not_allowed(obj, type(obj))
             self.held.append(obj)
             return stored.ref, (0, "")

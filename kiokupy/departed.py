@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 from kiokupy.entry import Record
 
@@ -25,26 +26,40 @@ class Origin(NamedTuple):
     containers: Mapping[str, tuple[object, Record]] = {}
 
 
+class _Departure(weakref.ref[Any]):
+    """A reference to a departed object that knows its number and its origin."""
+
+    __slots__ = ("number", "origin")
+
+    number: int
+    origin: Origin
+
+
 class Departed:
     """Remembers objects for as long as they live; those that cannot be weakly referenced are not remembered."""
 
     def __init__(self) -> None:
-        self._origins: dict[int, tuple[weakref.ref[object], Origin]] = {}
+        self._departures: dict[int, _Departure] = {}
+        self._over = partial(_forget, self._departures)
 
     def remember(self, obj: object, origin: Origin) -> None:
         """Note where an object came from."""
-        number = id(obj)
         try:
-            alive = weakref.ref(obj, lambda _: self._origins.pop(number, None))
+            departure = _Departure(obj, self._over)
         except TypeError:
             return
-        self._origins[number] = alive, origin
+        departure.number, departure.origin = id(obj), origin
+        self._departures[departure.number] = departure
 
     def find(self, obj: object) -> Origin | None:
         """Return where an object came from."""
-        alive, origin = self._origins.get(id(obj), (None, None))
-        return origin if alive is not None and alive() is obj else None
+        departure = self._departures.get(id(obj))
+        return departure.origin if departure is not None and departure() is obj else None
 
     def forget(self, obj: object) -> None:
         """Treat an object as new from now on."""
-        self._origins.pop(id(obj), None)
+        self._departures.pop(id(obj), None)
+
+
+def _forget(departures: dict[int, _Departure], departure: _Departure) -> None:
+    departures.pop(departure.number, None)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from persistent import Persistent
 
+from kiokupy import entry as stored
 from kiokupy import ghosts, ids, paths
 from kiokupy.broken import Broken
 from kiokupy.collapse import CONTAINERS, Collapser
@@ -52,6 +53,8 @@ class Draft:
         self._unchecked: list[Persistent] = []
         #: Changed Persistent objects that were taken in.
         self.checked: list[Persistent] = []
+        #: The ids of new objects that keep themselves alive.
+        self.roots: set[str] = set()
         self._new_ids: dict[int, str] = {}
         self._visited: dict[str, object] = {}
         self._entered: dict[int, Bulk] = {}
@@ -62,13 +65,39 @@ class Draft:
         #: What was collapsed, by id.
         self.records: dict[str, Record] = {}
 
-    def add(self, key: str, obj: object) -> None:
-        """Take in a new object under an id."""
+    def add(self, key: str, obj: object, *, root: bool = False) -> None:
+        """Take in a new object under an id.
+
+        :param root: whether it keeps itself alive.
+        """
         self.new[key] = obj
+        if root:
+            self.roots.add(key)
         if type(obj) in CONTAINERS:
             self._collapser.shared = self._shared_id
         self._new_ids[id(obj)] = key
         self._queue.append((key, obj))
+
+    def put(self, obj: object, key: str | None, *, root: bool, is_new: bool) -> str:
+        """Take in an object that is to have an id, or any if ``key`` is ``None``, and return the id that it has.
+
+        :param root: whether it keeps itself alive, if it is new.
+        :param is_new: whether it must be new.
+        :raises DuplicateId: another object has the id, or this object has another, or must be new and is not.
+        """
+        known = self._new_ids.get(id(obj)) or self._known.known_id(obj)
+        if known is None:
+            known = self.fresh_id(obj) if key is None else key
+            if known in self.new or self._known.exists(known):
+                raise DuplicateId(known)
+            self.add(known, obj, root=root)
+        elif is_new:
+            raise DuplicateId(known, problem=f"this object is in the store already, as {known!r}. Use store()")
+        elif key is not None and key != known:
+            raise DuplicateId(known, problem=f"this object is in the store already, as {known!r}, not as {key!r}")
+        else:
+            self.revisit(known, obj)
+        return known
 
     def revisit(self, key: str, obj: object) -> None:
         """Take in an object that the scope knows; an unloaded or a broken one has not changed and is passed over."""
@@ -110,7 +139,7 @@ class Draft:
         if self._known.has_containers():
             self._collapser.shared = self._shared_id
         try:
-            record = self._collapser.collapse(obj)
+            record = self._collapser.collapse(obj, stored.ROOT if key in self.roots else 0)
         except TooDeep:
             deep = deep_ones(obj) if self._grow else []
             if not sum(self._cut_out(container) for container in deep):

@@ -209,14 +209,16 @@ class LiveObjects(Loading):
         self.closed = True
         self.host = None  # which holds this
         for key, obj in self._objects.items():
-            owner = self._objects.get(self._referrers.get(key, ""))
-            if type(obj) is Holder and isinstance(owner, Bulk):
-                owner.at_departure(obj)
+            if type(obj) is Holder:
+                owner = self._objects.get(self._referrers.get(key, ""))
+                if isinstance(owner, Bulk):
+                    owner.at_departure(obj)
         gone = [obj for _, obj in self._buried.values()]
         shared = any(isinstance(obj, Persistent) for obj in [*gone, *self._objects.values()])
+        past = self._unit.connection.tid is not None
         for key, obj in self._objects.items():
             ghosts.unregister(obj)
-            self._departed.remember(obj, self._origin(key))
+            self._departed.remember(obj, self._origin(key, past=past))
         self._objects.clear()
         self._ids.clear()
         self._unit.connection.graph = Graph()
@@ -224,10 +226,11 @@ class LiveObjects(Loading):
             connection = self._unit.connection
             (connection.forget if unit_ends else connection.cacheMinimize)()
 
-    def _origin(self, key: str) -> Origin:
-        record = self._records.get(key)
-        shared = self._containers.intersection(record.refs) if self._containers and record is not None else ()
-        past = self._unit.connection.tid is not None or self.is_from_past(key)
+    def _origin(self, key: str, *, past: bool) -> Origin:
+        record, past = self._records.get(key), past or self.is_from_past(key)
+        if not self._containers or record is None:
+            return Origin(key, record, past)
+        shared = self._containers.intersection(record.refs)
         return Origin(key, record, past, {part: (self._objects[part], self._records[part]) for part in shared})
 
     def _key_of_departed(self, bulk: Bulk) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import ChainMap, Counter, UserDict, UserList, deque
+from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -34,7 +34,7 @@ class Parts:
         self._owners: dict[int, str] = {}
         self._held: dict[int, object] = {}
         # How often an object had to share a container that it was seen with first.
-        self._gave: Counter[str] = Counter()
+        self._gave: dict[str, int] = {}
 
     def claim(self, key: str, containers: Iterable[object]) -> list[Shared]:
         """Note that an object holds containers, outer ones first, and return those that another one holds as well.
@@ -51,16 +51,17 @@ class Parts:
             if other != key and number not in inside:
                 shared.append(Shared(container, other))
                 inside.add(number)
-                self._gave[other] += 1
-                if self._gave[other] < _PATIENCE:
+                self._gave[other] = gave = self._gave.get(other, 0) + 1
+                if gave < _PATIENCE:
                     _add_inner(container, inside)
         for number in inside:
             self._owners.pop(number, None)
         return shared
 
 
-def plain_containers(value: object) -> Iterator[object]:
-    """Yield the containers in plain data, outer ones first."""
+def plain_containers(value: object) -> list[object]:
+    """Return the containers in plain data, outer ones first."""
+    found: list[object] = []
     seen: set[int] = set()
     pending = [value] if isinstance(value, dict | list | set | tuple) else []
     while pending:
@@ -69,9 +70,10 @@ def plain_containers(value: object) -> Iterator[object]:
             cls = type(child)
             if cls in _PLAIN and id(child) not in seen:
                 seen.add(id(child))
+                found.append(child)
                 if cls is not bytearray:
                     pending.append(child)
-                yield child
+    return found
 
 
 def deep_ones(root: object) -> list[object]:

@@ -6,8 +6,7 @@ import io
 import pickle
 import sys
 import types
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from typing import NoReturn
 
 from kiokupy import ghosts, paths
 from kiokupy.errors import KiokuError, NotStorable
@@ -47,17 +46,15 @@ class TooDeep(Refusal):
     """An object holds containers within containers, deeper than the pickler can go."""
 
 
-@contextmanager
-def refusing(culprit: Callable[[], object]) -> Iterator[None]:
-    """Turn what pickling raises into a refusal of the culprit."""
-    try:
-        yield
-    except KiokuError:
-        raise
-    except RecursionError as error:
-        raise TooDeep(culprit(), f"it is nested too deeply ({error})", "Give the parts entries of their own") from error
-    except (TypeError, AttributeError, ValueError, pickle.PicklingError) as error:
-        raise Refusal(culprit(), f"it cannot be pickled ({error})", LEAVE_OUT) from error
+def refuse(culprit: object, error: Exception) -> NoReturn:
+    """Raise what pickling raised: as a refusal of the culprit, or as it is, if it says something else."""
+    if isinstance(error, RecursionError):
+        problem = f"it is nested too deeply ({error})"
+        raise TooDeep(culprit, problem, "Give the parts entries of their own") from error
+    pickling = isinstance(error, TypeError | AttributeError | ValueError | pickle.PicklingError)
+    if pickling and not isinstance(error, KiokuError):
+        raise Refusal(culprit, f"it cannot be pickled ({error})", LEAVE_OUT) from error
+    raise error
 
 
 def not_allowed(obj: object, cls: type) -> Refusal:

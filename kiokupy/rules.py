@@ -81,6 +81,11 @@ class Rule:
             )
 
     @functools.cached_property
+    def name(self) -> str:
+        """The name that the class is stored under."""
+        return name_of(self.cls)
+
+    @functools.cached_property
     def plain(self) -> bool:
         """Whether objects are made by ``object.__new__`` and filled with what ``__getstate__`` gave."""
         return self.collapse is None and _is_plain(self.cls)

@@ -13,7 +13,7 @@ from kiokupy.companions import Companion, Companions
 from kiokupy.database import Unit
 from kiokupy.departed import Departed
 from kiokupy.drafts import Draft
-from kiokupy.errors import DuplicateId, NotFound, ScopeClosed, UniqueViolation
+from kiokupy.errors import NotFound, ScopeClosed, UniqueViolation
 from kiokupy.indexes import Index
 from kiokupy.live import LiveObjects
 from kiokupy.lookups import Lookups
@@ -71,19 +71,24 @@ class Scope(Lookups):
         :raises UniqueViolation: another object has a value that an index keeps unique.
         :raises NotIndexable: an object has a value that has no place in an index.
         """
-        return self._put(obj, id, root=root, deep=True)
+        return self._put(obj, id, root=root, is_new=False)
 
     def insert(self, obj: object, *, id: str | None = None, root: bool = True) -> str:
         """Store a new object; known objects that it reaches are referred to and not written. Else as :meth:`store`.
 
         :raises DuplicateId: also if the object is in the store already.
         """
-        self._check_open("insert()")
+        return self._put(obj, id, root=root, is_new=True)
+
+    def insert_many(self, objects: Mapping[str, object], *, root: bool = True) -> None:
+        """Store new objects under their ids: all of them or, if one is refused, none. Else as :meth:`insert`."""
+        self._check_writable("insert_many()")
+        draft = self._draft(revive=True)
         with self._live.adopting():
-            known = self._live.known_id(obj)
-            if known is not None:
-                raise DuplicateId(known, problem=f"this object is in the store already, as {known!r}. Use store()")
-        return self._put(obj, id, root=root, deep=False)
+            for id, obj in objects.items():
+                draft.put(obj, object_ids.check(id), root=root, is_new=True)
+            draft.run(objects, name="objects")
+            self._write(draft)
 
     def update(self, *objects: object) -> None:
         """Write the state of known objects; what they refer to must be known, and is not written.
@@ -244,30 +249,16 @@ class Scope(Lookups):
         self._changes.settle()
         self._companions.settle()
 
-    def _put(self, obj: object, id: str | None, *, root: bool, deep: bool) -> str:
-        self._check_writable("store()")
+    def _put(self, obj: object, id: str | None, *, root: bool, is_new: bool) -> str:
+        self._check_writable("insert()" if is_new else "store()")
         # A deleted object is not known any more, so that it goes in again as a new one.
-        draft = self._draft(deep=deep, grow=True, revive=True)
+        draft = self._draft(deep=not is_new, grow=True, revive=True)
         with self._live.adopting():
-            key = self._take_in(draft, obj, None if id is None else object_ids.check(id))
+            key = draft.put(obj, None if id is None else object_ids.check(id), root=root, is_new=is_new)
             draft.run(obj, name=id or "")
-            self._changes.check_current(draft)
             self._write(draft)
-        if root:
+        if root and key not in draft.new:
             self._changes.set_root(key, True)
-        return key
-
-    def _take_in(self, draft: Draft, obj: object, id: str | None) -> str:
-        key = self._live.known_id(obj)
-        if key is None:
-            key = draft.fresh_id(obj) if id is None else id
-            if self._live.exists(key):
-                raise DuplicateId(key)
-            draft.add(key, obj)
-        elif id is not None and id != key:
-            raise DuplicateId(key, problem=f"this object is in the store already, as {key!r}, not as {id!r}")
-        else:
-            draft.revisit(key, obj)
         return key
 
     def _draft(self, *, deep: bool = False, grow: bool = True, revive: bool = False) -> Draft:
@@ -278,10 +269,10 @@ class Scope(Lookups):
             for obj in objects:
                 draft.revisit(self._known(obj), obj)
                 draft.run(obj)
-            self._changes.check_current(draft)
             self._write(draft, unchanged=unchanged)
 
     def _write(self, draft: Draft, *, unchanged: bool = False) -> None:
+        self._changes.check_current(draft)
         with self._unit.database.translated():
             try:
                 self._changes.write(draft, unchanged=unchanged)
@@ -289,7 +280,7 @@ class Scope(Lookups):
                 if not self._track:
                     raise
                 # Who has the value may have given it up in memory.
-                self._changes.flush(self._draft(), draft.new, unchanged=unchanged)
+                self._changes.flush(self._draft(), draft, unchanged=unchanged)
 
     def _write_pending(self) -> None:
         if not self._readonly:
@@ -297,4 +288,4 @@ class Scope(Lookups):
 
     def _flush(self) -> None:
         with self._unit.database.translated():
-            self._changes.flush(self._draft(), {})
+            self._changes.flush(self._draft())

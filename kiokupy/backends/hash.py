@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -61,25 +62,25 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
     def tpc_finish(self, transaction: Any, func: Callable[[bytes], Any] = lambda tid: None) -> bytes:
         """Publish the transaction; old revisions of what it wrote go, and now and then what nothing reaches."""
         written = self._tdata
-        tid: bytes = super().tpc_finish(transaction, func)
-        self._forget(written)
+        with self._lock:  # packing, which takes out what nothing reaches, must not come between
+            tid: bytes = super().tpc_finish(transaction, func)
+            self._forget(written)
         if self._made > max(_FEW_RECORDS, self._kept):
-            self.pack(time.time() - _KEEP_SECONDS, referencesf)
+            self.pack(time.time() - _KEEP_SECONDS, _references)
             self._made, self._kept = 0, len(self._data)
         return tid
 
     def _forget(self, oids: Iterable[bytes]) -> None:
         now = time.time()
-        with self._lock:
-            if not 0 <= self._old_until - now <= 1:  # the clock may have been put back
-                old = now - _KEEP_SECONDS
-                self._old, self._old_until = TimeStamp(*time.gmtime(old)[:5], old % 60).raw(), now + 1
-            for oid in oids:
-                revisions = self._data[oid]
-                for tid in list(revisions.keys(None, self._old))[:-1]:
-                    del revisions[tid]
-                    if self._transactions[tid].pack(oid):
-                        del self._transactions[tid]
+        if not 0 <= self._old_until - now <= 1:  # the clock may have been put back
+            old = now - _KEEP_SECONDS
+            self._old, self._old_until = TimeStamp(*time.gmtime(old)[:5], old % 60).raw(), now + 1
+        for oid in oids:
+            revisions = self._data[oid]
+            for tid in list(revisions.keys(None, self._old))[:-1]:
+                del revisions[tid]
+                if self._transactions[tid].pack(oid):
+                    del self._transactions[tid]
 
     def pack(self, t: float, referencesf: Any, gc: bool = True) -> None:
         """Forget old revisions, and records that nothing reaches."""
@@ -90,6 +91,11 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
         """Answer which records are not as the connection has them."""
         super().tpc_vote(transaction)
         return self._resolved
+
+
+def _references(data: bytes) -> list[bytes]:
+    """Return the oids that a record refers to; most are entries, which refer to none, and need not be read."""
+    return referencesf(data) if pickle.BINPERSID in data else []
 
 
 class Hash:

@@ -71,6 +71,10 @@ def _contestants() -> list[Contestant]:
             Contestant(f"kiokupy {name}", "kioku:Kioku", now, {"backend": name}, is_large=True)
             for name in ("File", "SQLite", "PostgreSQL", "ZEO")
         ),
+        *(
+            Contestant(f"kiokupy File, {word}", "kioku:Kioku", durable, {"backend": "File", "fsync": word})
+            for word, durable in (("everysec", soon), ("never", later))
+        ),
         Contestant("raw append + fsync", "appended:Appended", now),
         *(
             Contestant(f"redis-py, AOF {when}", "caches:Redis", durable, {"appendfsync": when}, when == "always")

@@ -75,8 +75,8 @@ class _Sole:
         self._connection: Any = None
         self._joined = False
         self._data: Any = None
-
-        # A storage that is told when a transaction is over lets go of what it saw then, and need not do so at the next.
+        # Whether the storage is told when a transaction is over. It lets go of what it saw then, so that it need not be
+        # told to do that when the next one begins.
         self._lets_go = False
 
     def registerSynch(self, connection: GraphConnection) -> None:  # noqa: N802  # a transaction manager's method, as are the rest
@@ -127,7 +127,10 @@ class _Sole:
 
     def _end(self) -> None:
         self._joined, self._data = False, None
-        self._connection.afterCompletion(self)
+        if self._lets_go:
+            self._connection.afterCompletion(self)
+        else:
+            self._connection.cacheGC()
 
 
 def _insist(undo: Callable[[_Sole], None], transaction: _Sole) -> None:

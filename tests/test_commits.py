@@ -490,7 +490,7 @@ class TestLanes:
     def test_a_connection_whose_transaction_cannot_be_ended_is_not_used_again(self, memory, monkeypatch):
         first = memory.read(lambda unit: unit.connection)
         with monkeypatch.context() as patch:
-            patch.setattr(first, "afterCompletion", lambda transaction: 1 / 0)
+            patch.setattr(first, "cacheGC", lambda: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 memory.read(lambda unit: None)
 

@@ -36,6 +36,8 @@ class EventKind(enum.Enum):
     def __str__(self) -> str:
         return self._text
 
+    __hash__ = object.__hash__  # enum's own hashes the name, in Python
+
 
 class Event(NamedTuple):
     """Something that happened to a session, and is committed.

@@ -49,7 +49,7 @@ class Shelf:
 
     def __init__(self, root: PersistentMapping) -> None:
         self._root = root
-        self.sessions: EntryTree = root["sessions"]
+        self.sessions: EntryTree = root.data["sessions"]
 
     @property
     def _expiry(self) -> Any:

@@ -23,7 +23,7 @@ from kiokupy.collections.bulk import Bulk
 from kiokupy.errors import ScopeClosed
 from kiokupy.graph import Graph
 from kiokupy.rules import name_of
-from kiokupy.writers import MARK, Verbatim, is_alone, is_ours, writer_of
+from kiokupy.writers import MARK, Verbatim, is_ours, is_quick, writer_of
 
 T = TypeVar("T")
 
@@ -59,19 +59,16 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
         super().close(primary)
 
     def _commit(self, transaction: Any) -> None:
-        """Write what changed: what refers to other records in ZODB's way, and then entries, from which nothing follows.
-
-        ZODB makes a pickler for each object that changed, which costs more than all that is done to write an entry.
-        """
+        """Write what changed. Of most objects that is done here: ZODB makes a pickler for each, and need not."""
         changed = self._registered_objects
-        alone = {id(obj) for obj in changed if obj._p_changed and obj._p_serial != z64 and is_alone(obj)}
-        self._registered_objects = [obj for obj in changed if id(obj) not in alone]
+        quick = {id(obj) for obj in changed if obj._p_changed and obj._p_serial != z64 and is_quick(obj)}
+        self._registered_objects = [obj for obj in changed if id(obj) not in quick]
         try:
             super()._commit(transaction)
         finally:
             self._registered_objects = changed
         for obj in changed:
-            if id(obj) in alone:
+            if id(obj) in quick:
                 super()._store_objects(writer_of(obj), transaction)
 
     def _store_objects(self, writer: Any, transaction: Any) -> None:

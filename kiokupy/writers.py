@@ -5,13 +5,13 @@ from __future__ import annotations
 import copyreg
 import io
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from BTrees.OOBTree import OOBucket, OOSet
 from persistent import Persistent
 from ZODB._compat import PersistentPickler, _protocol
-from ZODB.serialize import ObjectWriter
+from ZODB.serialize import ObjectWriter, binary
 
 from kiokupy.entry import STORED_ITSELF, Entry, EntryTree
 from kiokupy.graph import Graph
@@ -46,24 +46,14 @@ def is_alone(obj: object) -> bool:
     return type(obj) is Entry and not obj.record.flags & STORED_ITSELF
 
 
+def is_quick(obj: object) -> bool:
+    """Tell whether an object is one for whose writer ZODB need not make a pickler."""
+    return is_alone(obj) or type(obj) in _BUCKETS
+
+
 def writer_of(obj: Persistent) -> Any:
     """Return what writes an object and the new ones that it reaches. The records are as ZODB's own, byte for byte."""
-    if is_alone(obj):
-        return _EntryWriter(obj)
     return (_VerbatimWriter if isinstance(obj, Verbatim) else _Writer)(obj)
-
-
-class _EntryWriter:
-    """Writes one entry that refers to no other record."""
-
-    def __init__(self, obj: Entry) -> None:
-        self._objects = [obj]
-
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(self._objects)
-
-    def serialize(self, obj: Entry) -> bytes:
-        return _entry_record(obj)
 
 
 def _entry_record(obj: Entry) -> bytes:
@@ -97,8 +87,9 @@ _ENTRY_CLASS, _ENTRY_MEMO = _pickled_class()
 
 class _Writer(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
     def __init__(self, obj: Any) -> None:
-        super().__init__(obj)
-        self._p.dispatch_table = _Reducers(self._jar.graph)
+        # ObjectWriter's own makes a pickler, which costs as much as to write an entry, and few need it.
+        self._jar, self._stack = obj._p_jar, [obj]
+        self._p: Any = None
 
     def persistent_id(self, obj: Any) -> Any:
         if type(obj) in _PLAIN:
@@ -112,7 +103,14 @@ class _Writer(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
     def serialize(self, obj: Any) -> Any:
         if is_alone(obj):
             return _entry_record(obj)
-        return self._bucket_record(obj) if type(obj) in _BUCKETS else super().serialize(obj)
+        return self._bucket_record(obj) if type(obj) in _BUCKETS else self._any_record(obj)
+
+    def _any_record(self, obj: Any) -> Any:
+        if self._p is None:
+            self._file = io.BytesIO()
+            self._p = PersistentPickler(self.persistent_id, self._file, _protocol)
+            self._p.dispatch_table = _Reducers(self._jar.graph)
+        return super().serialize(obj)
 
     def _bucket_record(self, obj: Any) -> Any:
         """Return the record of a leaf of a tree.
@@ -124,13 +122,18 @@ class _Writer(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
         parts = [*state[0], *state[1:]]  # keys and values, and the next leaf
         references = [part for part in parts if type(part) in _REFERRED_TO]
         if not _KNOWN.issuperset(map(type, parts)) or len(set(references)) < len(references):
-            return super().serialize(obj)
-        ids = {reference: super(_Writer, self).persistent_id(reference) for reference in references}
+            return self._any_record(obj)
+        ids = {reference: self._reference(reference) for reference in references}
         buffer = io.BytesIO()
         pickler = PersistentPickler(ids.get, buffer, _protocol)
         pickler.dump(type(obj))
         pickler.dump(state)
         return buffer.getvalue()
+
+    def _reference(self, obj: Any) -> Any:
+        if obj._p_jar is self._jar:
+            return binary(obj._p_oid), type(obj)
+        return super().persistent_id(obj)  # a new one gets an oid, and is written next
 
 
 class _Reducers:

@@ -41,14 +41,14 @@ class _VerbatimWriter(ObjectWriter):  # type: ignore[misc]  # ZODB has no annota
         return obj.data
 
 
-def is_alone(obj: object) -> bool:
+def _is_alone(obj: object) -> bool:
     """Tell whether an object is an entry that refers to no other record."""
     return type(obj) is Entry and not obj.record.flags & STORED_ITSELF
 
 
 def is_quick(obj: object) -> bool:
     """Tell whether an object is one for whose writer ZODB need not make a pickler."""
-    return is_alone(obj) or type(obj) in _BUCKETS
+    return _is_alone(obj) or type(obj) in _BUCKETS
 
 
 def writer_of(obj: Persistent) -> Any:
@@ -101,7 +101,7 @@ class _Writer(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
         return super().persistent_id(obj)
 
     def serialize(self, obj: Any) -> Any:
-        if is_alone(obj):
+        if _is_alone(obj):
             return _entry_record(obj)
         return self._bucket_record(obj) if type(obj) in _BUCKETS else self._any_record(obj)
 

@@ -31,6 +31,9 @@ class Known(Protocol):
     def exists(self, key: str) -> bool:
         """Tell whether the store has an entry of this id."""
 
+    def record(self, key: str) -> Record | None:
+        """Return what the store said of an object when it was loaded or written."""
+
     def has_containers(self) -> bool:
         """Tell whether a container is known by an id of its own."""
 
@@ -88,7 +91,7 @@ class Draft:
         known = self._new_ids.get(id(obj)) or self._known.known_id(obj)
         if known is None:
             known = self.fresh_id(obj) if key is None else key
-            if known in self.new or self._known.exists(known):
+            if self._known.exists(known):
                 raise DuplicateId(known)
             self.add(known, obj, root=root)
         elif is_new:
@@ -141,15 +144,17 @@ class Draft:
     def _collapse(self, key: str, obj: object) -> None:
         if self._known.has_containers():
             self._collapser.shared = self._shared_id
+        before = self._known.record(key)  # of what has not changed there need not be two
+        is_root = key in self.roots if before is None else before.flags & stored.ROOT
         try:
-            record = self._collapser.collapse(obj, stored.ROOT if key in self.roots else 0)
+            record = self._collapser.collapse(obj, stored.ROOT if is_root else 0)
         except TooDeep:
             deep = deep_ones(obj) if self._grow else []
             if not sum(self._cut_out(container) for container in deep):
                 raise
             self._queue[key] = obj
             return
-        self._visited[key], self.records[key] = obj, record
+        self._visited[key], self.records[key] = obj, before if before == record else record
         if isinstance(obj, Persistent) and obj._p_jar is None:
             self._inspect(obj)
         elif self._grow and self._collapser.parts:

@@ -71,8 +71,7 @@ def with_kiokupy(count: int) -> Figures:
         def store() -> None:
             for objects in graphs:
                 with directory.new_scope() as scope:
-                    for id, obj in objects.items():
-                        scope.insert(obj, id=id)
+                    scope.insert_many(objects)
 
         figures["store"] = microseconds(len(every), store)
         with directory.new_scope() as scope:

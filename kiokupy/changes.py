@@ -273,7 +273,7 @@ class Changes:
         current: Entry | None = self._live.entries.get(key)
         if current is None or _content(current.record) != _content(self._live.record(key)):
             raise ConflictError(f"object {key!r} was changed since it was loaded")
-        return record._replace(flags=record.flags | current.record.flags & stored.ROOT)
+        return record._replace(flags=record.flags & ~stored.ROOT | current.record.flags & stored.ROOT)
 
     def _insert(self, key: str, obj: object, record: Record, entries: stored.EntryTree) -> None:
         if isinstance(obj, Persistent) and obj._p_jar is None:

@@ -171,9 +171,9 @@ class _Pickler(pickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         """Cut first-class objects out, refuse what the type map does not name, leave the rest to pickle."""
-        cls = ghosts.real_class(obj)
         if obj is stored.ref or obj is stored.restore or obj is stored.weak:
             return NotImplemented
+        cls = ghosts.real_class(obj)
         if issubclass(cls, type):
             return self._class(obj)
         if issubclass(cls, weakref.ref):
@@ -187,7 +187,8 @@ class _Pickler(pickle.Pickler):
         elif self.cuts and cls in CONTAINERS:
             key = self._shared(obj)
         if key is not None:
-            return stored.ref, (self._position(key), rule.name)
+            # A new string each time: were it the same, the second one would stand in the pickle in another form.
+            return stored.ref, (self._position(key), name_of(cls))
         self.last = obj
         if rule.holds:
             self.namespaces.add(id(getattr(obj, "__dict__", None)))

@@ -27,12 +27,18 @@ class Origin(NamedTuple):
 
 
 class _Departure(weakref.ref[Any]):
-    """A reference to a departed object that knows its number and its origin."""
+    """A reference to a departed object, with its number and the fields of its origin.
 
-    __slots__ = ("number", "origin")
+    They are in no tuple, which would be one more object to visit for Python's collector.
+    """
+
+    __slots__ = ("containers", "key", "number", "past", "record")
 
     number: int
-    origin: Origin
+    key: str
+    record: Record | None
+    past: bool
+    containers: Mapping[str, tuple[object, Record]]
 
 
 class Departed:
@@ -48,13 +54,16 @@ class Departed:
             departure = _Departure(obj, self._over)
         except TypeError:
             return
-        departure.number, departure.origin = id(obj), origin
+        departure.number = id(obj)
+        departure.key, departure.record, departure.past, departure.containers = origin
         self._departures[departure.number] = departure
 
     def find(self, obj: object) -> Origin | None:
         """Return where an object came from."""
         departure = self._departures.get(id(obj))
-        return departure.origin if departure is not None and departure() is obj else None
+        if departure is None or departure() is not obj:
+            return None
+        return Origin(departure.key, departure.record, departure.past, departure.containers)
 
     def forget(self, obj: object) -> None:
         """Treat an object as new from now on."""

@@ -31,6 +31,9 @@ class Known(Protocol):
     def exists(self, key: str) -> bool:
         """Tell whether the store has an entry of this id."""
 
+    def record(self, key: str) -> Record | None:
+        """Return what the store said of an object when it was loaded or written."""
+
     def has_containers(self) -> bool:
         """Tell whether a container is known by an id of its own."""
 
@@ -48,7 +51,7 @@ class Draft:
         self._typemap, self._known, self._deep, self._grow = typemap, known, deep, grow
         self._known_id = known.known_id if revive else known.id_of
         self._collapser = Collapser(typemap, self._id_of)
-        self._queue: list[tuple[str, object]] = []
+        self._queue: dict[str, object] = {}
         self._parts = Parts()
         self._unchecked: list[Persistent] = []
         #: Changed Persistent objects that were taken in.
@@ -76,7 +79,7 @@ class Draft:
         if type(obj) in CONTAINERS:
             self._collapser.shared = self._shared_id
         self._new_ids[id(obj)] = key
-        self._queue.append((key, obj))
+        self._queue[key] = obj
 
     def put(self, obj: object, key: str | None, *, root: bool, is_new: bool) -> str:
         """Take in an object that is to have an id, or any if ``key`` is ``None``, and return the id that it has.
@@ -88,7 +91,7 @@ class Draft:
         known = self._new_ids.get(id(obj)) or self._known.known_id(obj)
         if known is None:
             known = self.fresh_id(obj) if key is None else key
-            if known in self.new or self._known.exists(known):
+            if self._known.exists(known):
                 raise DuplicateId(known)
             self.add(known, obj, root=root)
         elif is_new:
@@ -101,10 +104,13 @@ class Draft:
 
     def revisit(self, key: str, obj: object) -> None:
         """Take in an object that the scope knows; an unloaded or a broken one has not changed and is passed over."""
-        if isinstance(obj, Bulk) and obj._p_jar is not None:  # it writes itself
+        if key in self.records or ghosts.is_ghost(obj) or isinstance(obj, Broken):
+            return
+        # To ask for a Bulk alone costs as much as all the rest: it is an abstract class.
+        if isinstance(obj, Persistent) and isinstance(obj, Bulk) and obj._p_jar is not None:  # it writes itself
             self._take_members(obj)
-        elif key not in self.records and not ghosts.is_ghost(obj) and not isinstance(obj, Broken):
-            self._queue.append((key, obj))
+        else:
+            self._queue[key] = obj
 
     def reference(self, obj: object) -> str:
         """Return the id of an object, which is taken in if it is unknown."""
@@ -126,7 +132,7 @@ class Draft:
             while self._unchecked:
                 self._inspect(self._unchecked.pop())
             while self._queue:
-                key, obj = self._queue.pop()
+                key, obj = self._queue.popitem()
                 if key not in self.records:
                     self._collapse(key, obj)
         except Refusal as refusal:
@@ -138,27 +144,29 @@ class Draft:
     def _collapse(self, key: str, obj: object) -> None:
         if self._known.has_containers():
             self._collapser.shared = self._shared_id
+        before = self._known.record(key)  # of what has not changed there need not be two
+        is_root = key in self.roots if before is None else before.flags & stored.ROOT
         try:
-            record = self._collapser.collapse(obj, stored.ROOT if key in self.roots else 0)
+            record = self._collapser.collapse(obj, stored.ROOT if is_root else 0)
         except TooDeep:
             deep = deep_ones(obj) if self._grow else []
             if not sum(self._cut_out(container) for container in deep):
                 raise
-            self._queue.append((key, obj))
+            self._queue[key] = obj
             return
-        self._visited[key], self.records[key] = obj, record
+        self._visited[key], self.records[key] = obj, before if before == record else record
         if isinstance(obj, Persistent) and obj._p_jar is None:
             self._inspect(obj)
-        elif self._grow:
-            self._share(key, obj)
+        elif self._grow and self._collapser.parts:
+            self._share(key)
 
-    def _share(self, key: str, obj: object) -> None:
+    def _share(self, key: str) -> None:
         """Give containers that two objects hold entries of their own, and take both objects in once more."""
         for container, other in self._parts.claim(key, self._collapser.parts):
             if self._cut_out(container):
                 for owner in (key, other):
                     self.records.pop(owner, None)
-                    self._queue.append((owner, self._visited[owner]))
+                    self._queue[owner] = self._visited[owner]
 
     def _cut_out(self, container: object) -> bool:
         unknown = self._shared_id(container) is None

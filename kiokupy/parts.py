@@ -15,7 +15,8 @@ _DEEPEST = 100
 
 _PATIENCE = 20
 
-_PLAIN = frozenset({dict, list, set, bytearray, tuple})
+_HOLDERS = (dict, list, set, tuple)
+_PLAIN = frozenset({*_HOLDERS, bytearray})
 
 
 class Shared(NamedTuple):
@@ -63,7 +64,7 @@ def plain_containers(value: object) -> list[object]:
     """Return the containers in plain data, outer ones first."""
     found: list[object] = []
     seen: set[int] = set()
-    pending = [value] if isinstance(value, dict | list | set | tuple) else []
+    pending = [value] if isinstance(value, _HOLDERS) else []
     while pending:
         owner = pending.pop()
         for child in owner.values() if isinstance(owner, dict) else owner:

@@ -415,6 +415,7 @@ def test_a_new_object_can_have_the_value_that_another_one_gave_up_in_memory(memo
         with pytest.raises(UniqueViolation):
             scope.savepoint()
         scope.get("ada").email = "b@x"
+        assert scope.is_root("eva")
     assert (found_by(memory, email="a@x"), found_by(memory, email="b@x")) == (["Eva"], ["Ada"])
     assert check_indexes(memory) == []
 

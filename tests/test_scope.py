@@ -439,6 +439,40 @@ def test_insert_abort_insert_again_works(memory):
     assert memory.get("x").mapping["x"] == 1
 
 
+def test_insert_many_stores_objects_that_refer_to_each_other_under_their_ids(memory):
+    a, b = Person("a"), Person("b")
+    a.friend, b.friend = b, a
+    with memory.new_scope() as scope:
+        scope.insert_many({"a": a, "b": b})
+        scope.insert_many({"c": Person("c", friend=Person("reached"))}, root=False)
+        assert scope.object_to_id(b) == "b"
+    with memory.new_scope() as scope:
+        assert count(scope) == 4
+        assert scope.get("a").friend is scope.get("b")
+        assert [scope.is_root(id) for id in "abc"] == [True, True, False]
+        assert [obj.name for obj in scope.root_set()] == ["a", "b"]
+
+
+def test_insert_many_stores_nothing_if_one_is_refused(memory):
+    with memory.new_scope() as scope:
+        with pytest.raises(NotStorable) as refused:
+            scope.insert_many({"a": Person("a"), "b": Person("b", items=[object()])})
+        assert refused.value.path == "objects['b'].items[0]"
+        assert count(scope) == 0
+
+
+def test_insert_many_takes_new_objects_under_new_ids_only(memory):
+    taken, other = Person("taken"), Person("other")
+    with memory.new_scope() as scope:
+        scope.store(taken, id="taken")
+        for objects in ({"new": taken}, {"taken": other}, {"x": other, "y": other}):
+            with pytest.raises(DuplicateId):
+                scope.insert_many(objects)
+        assert count(scope) == 1
+    with pytest.raises(ScopeClosed, match="insert_many"):
+        scope.insert_many({})
+
+
 def test_a_delete_that_was_aborted_did_not_happen(memory):
     with memory.new_scope() as scope:
         person = Person("a")

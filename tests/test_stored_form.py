@@ -306,6 +306,15 @@ def test_a_record_of_a_class_that_lost_its_slots_and_one_that_got_them_still_loa
         assert vars(directory.get("slots")) == {"name": "b", "friend": 7}
 
 
+def test_two_references_to_objects_of_one_class_are_written_alike():
+    with directory_on(CountingStorage(), ALLOWED) as directory, directory.new_scope() as scope:
+        scope.store([Slotted("a"), Slotted("b")], id="both")
+        assert scope.live.entries["both"].record.state == (
+            b"\x80\x05\x95[\x00\x00\x00\x00\x00\x00\x00]\x94(\x8c\rkiokupy.entry\x94\x8c\x03ref\x94\x93\x94K\x00\x8c\x15"
+            b"graph_classes:Slotted\x94\x86\x94R\x94h\x03K\x01\x8c\x15graph_classes:Slotted\x94\x86\x94R\x94e."
+        )
+
+
 @pytest.mark.parametrize(
     "record",
     [

@@ -124,6 +124,10 @@ class Directory:
         """As :meth:`Scope.insert`, in a transaction of its own."""
         return self._once(lambda scope: scope.insert(obj, id=id, root=root))
 
+    def insert_many(self, objects: Mapping[str, object], *, root: bool = True) -> None:
+        """As :meth:`Scope.insert_many`, in a transaction of its own."""
+        self._once(lambda scope: scope.insert_many(objects, root=root))
+
     def update(self, *objects: object) -> None:
         """As :meth:`Scope.update`, in a transaction of its own.
 

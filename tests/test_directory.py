@@ -272,3 +272,13 @@ def test_a_store_whose_making_conflicts_every_time_is_given_up_and_closed():
             directory_on(storage)
     finally:
         Racing.raced = False
+
+
+def test_many_objects_go_in_at_once_or_not_at_all(memory):
+    memory.insert_many({"ann": Person("Ann"), "bob": Person("Bob")}, root=False)
+    with pytest.raises(DuplicateId):
+        memory.insert_many({"cid": Person("Cid"), "ann": Person("Ann")})
+
+    assert [memory.get(id).name for id in ("ann", "bob")] == ["Ann", "Bob"]
+    assert not memory.is_root("ann")
+    assert not memory.exists("cid")

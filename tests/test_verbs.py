@@ -8,7 +8,7 @@ from graph_classes import CLASSES, Account, Bag, Person, PrivateSlots, Reduced, 
 from graph_stores import CountingStorage, directory_on
 from persistent.mapping import PersistentMapping
 
-from kiokupy import ghosts
+from kiokupy import ghosts, walks
 from kiokupy.errors import ConflictError, NotFound, NotStorable, NotStored, ScopeClosed, StoreReadOnly
 
 
@@ -450,6 +450,21 @@ KINDS = {
     "no weak references": (4_000, PrivateSlots),
     "persistent": (12_000, lambda number: PersistentMapping(number=number)),
 }
+
+
+def test_a_walk_lets_pythons_collector_look_for_what_nobody_holds_when_many_objects_are_left(memory, monkeypatch):
+    monkeypatch.setattr(walks, "_MANY", 700)
+    with memory.new_scope(track=False) as scope:
+        for number in range(2_000):
+            scope.store(PersistentMapping(number=number), id=f"{number:06}")
+    memory._database._db.setCacheSize(100)
+    most = 0
+    with memory.new_scope(readonly=True) as scope:
+        for number, obj in enumerate(scope.root_set()):
+            vars(obj)
+            if number % 100 == 0:
+                most = max(most, len(scope._live.live_keys()))
+    assert most < 1_500
 
 
 @pytest.mark.no_cover

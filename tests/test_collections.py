@@ -326,6 +326,41 @@ def test_a_member_that_the_type_map_refuses_is_refused_with_the_path_to_it(memor
     assert entries(memory) == 0
 
 
+def test_what_is_added_and_taken_out_with_an_operator_stays_so(memory):
+    store(memory, ObjectSet, "a", "b")
+    with memory.new_scope() as scope:
+        owner = scope.get("owner")
+        owner.items |= {scope.get("a"), Person("c")}
+        owner.items.discard("b")
+        owner.items.discard("b")
+    with memory.new_scope() as scope:
+        assert names_in(scope.get("owner").items) == ["a", "c"]
+
+
+def test_a_collection_is_changed_in_every_way_before_it_is_stored(memory):
+    ann, bob, cyd = people("ann", "bob", "cyd")
+    row, crowd = ObjectList([ann, cyd]), ObjectSet([ann])
+    row.insert(1, bob)
+    crowd.clear()
+    crowd.add(cyd)
+    with memory.new_scope() as scope:
+        scope.store(Person("row", items=row), id="row")
+        scope.store(Person("crowd", items=crowd), id="crowd")
+    with memory.new_scope() as scope:
+        assert [person.name for person in scope.get("row").items] == ["ann", "bob", "cyd"]
+        assert names_in(scope.get("crowd").items) == ["cyd"]
+
+
+def test_items_at_either_end_of_a_list_are_taken_out(memory):
+    store(memory, ObjectList, *"abcdef")
+    with memory.new_scope() as scope:
+        items = scope.get("owner").items
+        del items[4]
+        del items[1]
+    with memory.new_scope() as scope:
+        assert [person.name for person in scope.get("owner").items] == ["a", "c", "d", "f"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_refused_object_is_not_added_to_a_stored_collection(memory, kind):
     store(memory, kind, "a")

@@ -184,6 +184,14 @@ def test_clear_takes_out_what_is_stored():
     assert store.exists(store.session_key)
 
 
+def test_a_session_is_deleted_by_its_key():
+    mine, other = saved(a=1), saved(a=2)
+    mine.delete(other.session_key)
+    SessionStore().delete()  # there is none to end
+
+    assert (stored(mine), stored(other)) == ({"a": 1}, {})
+
+
 def test_flush_ends_the_session_and_what_is_put_in_then_is_a_new_one():
     first = saved(secret=1)
     store = again(first)

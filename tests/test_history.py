@@ -9,7 +9,7 @@ import threading
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from conftest import KINDS, new_place, on_each
+from conftest import KINDS, new_place
 from graph_classes import CLASSES, Account, Money, Person, Reduced
 from graph_stores import directory_in
 from hypothesis import HealthCheck, given, settings
@@ -34,7 +34,7 @@ MONEY = first_class(Money, collapse=Money.collapse, expand=Money.expand)
 WITH_HISTORY = ["File", "SQLite-history", "PostgreSQL-history", "ZEO"]
 
 
-@pytest.fixture(params=on_each(WITH_HISTORY))
+@pytest.fixture(params=WITH_HISTORY)
 def keeping_place(request, tmp_path):
     """A place for a store that keeps history, of every kind in turn."""
     with new_place(request.param, tmp_path) as place:

@@ -90,6 +90,10 @@ def test_a_name_is_what_type_checkers_take_it_for():
         assert getattr(kiokupy, name) is getattr(importlib.import_module(home), name)
 
 
+def test_all_names_are_shown():
+    assert set(kiokupy.__all__) <= set(dir(kiokupy))
+
+
 def test_all_names_are_shown_before_they_are_used_and_with_a_star():
     script = "import kiokupy\nassert set(kiokupy.__all__) <= set(dir(kiokupy))\nfrom kiokupy import *\nassert set(kiokupy.__all__) <= set(globals())"
 

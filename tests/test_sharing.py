@@ -110,6 +110,15 @@ def test_only_the_outermost_shared_container_gets_an_entry(directory):
     assert directory.get("x")[2].items[0]["d"] == ({"e": [3]},)
 
 
+def test_many_containers_that_two_objects_share_come_back_as_one_each(directory):
+    shared = [[number] for number in range(30)]
+    directory.store([Person("a", items=list(shared)), Person("b", items=list(shared))], id="x")
+    with directory.new_scope() as scope:
+        one, other = scope.get("x")
+        assert one.items == other.items == shared
+        assert all(mine is theirs for mine, theirs in zip(one.items, other.items, strict=True))
+
+
 def test_what_an_intrinsic_object_shares_is_seen(directory):
     shared = []
     directory.store([Person("a", items=Money(1, "EUR", shared)), Person("b", items=shared)], id="x")

@@ -142,10 +142,10 @@ class Database:
 
     def check_finished(self, root: PersistentMapping) -> None:
         """Raise :class:`~kiokupy.errors.StoreUnreadable` if a root record is that of an interrupted copy."""
-        if UNFINISHED in root.data:
+        if UNFINISHED in root:
             raise StoreUnreadable(
                 self.location,
-                f"a copy of {root.data[UNFINISHED]} into it was not finished",
+                f"a copy of {root[UNFINISHED]} into it was not finished",
                 fix="Run the same copy again, it goes on where it stopped",
             )
 

@@ -13,7 +13,7 @@ from persistent import Persistent
 from ZODB._compat import PersistentPickler, _protocol
 from ZODB.serialize import ObjectWriter, binary
 
-from kiokupy.entry import STORED_ITSELF, Entry, EntryTree
+from kiokupy.entry import Entry, EntryTree
 from kiokupy.graph import Graph
 from kiokupy.rules import name_of
 
@@ -43,7 +43,7 @@ class _VerbatimWriter(ObjectWriter):  # type: ignore[misc]  # ZODB has no annota
 
 def _is_alone(obj: object) -> bool:
     """Tell whether an object is an entry that refers to no other record."""
-    return type(obj) is Entry and not obj.record.flags & STORED_ITSELF
+    return type(obj) is Entry and type(obj.record.state) is bytes
 
 
 def is_quick(obj: object) -> bool:

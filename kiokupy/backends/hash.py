@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -12,14 +12,14 @@ from ZODB.ConflictResolution import ConflictResolvingStorage
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError
 from ZODB.serialize import referencesf
-from ZODB.TimeStamp import TimeStamp
 from ZODB.utils import u64, z64
 
 from kiokupy.errors import StoreNotFound
 
 # Old revisions are for transactions that began before them; one older than this may meet a conflict instead.
 _KEEP_SECONDS = 60
-# Packing visits every record, so it waits until as many were made as it left, and at least so many.
+# To let old revisions go is to visit every record, so that waits until as many were written as there are, and at least
+# so many. To look for what nothing reaches is to read every record, so that waits until as many were made as it left.
 _FEW_RECORDS = 10_000
 
 
@@ -34,10 +34,8 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
         self._oid: int
         self._ltid: bytes
         self._resolved: list[bytes] = []
-        # Records made since it was packed, and how many there were then.
-        self._made = self._kept = 0
-        # A transaction of a minute ago, and the time when that is looked up again.
-        self._old, self._old_until = z64, 0.0
+        # States written since old ones went; records made since what nothing reached went, and how many were left then.
+        self._written = self._made = self._kept = 0
 
     def lastTransaction(self) -> bytes:  # noqa: N802  # ZODB's name
         """Return the newest transaction, without the lock that guards nothing here: each transaction begins with it."""
@@ -52,6 +50,7 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
             self._tdata[oid] = self.tryToResolveConflict(oid, current, serial, data)
             self._resolved.append(oid)
         self._oid = max(self._oid, u64(oid))  # a copy brings its oids along
+        self._written += 1
         self._made += serial == z64
 
     def tpc_begin(self, transaction: Any, tid: bytes | None = None) -> None:
@@ -60,27 +59,15 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
         self._resolved = []
 
     def tpc_finish(self, transaction: Any, func: Callable[[bytes], Any] = lambda tid: None) -> bytes:
-        """Publish the transaction; old revisions of what it wrote go, and now and then what nothing reaches."""
-        written = self._tdata
-        with self._lock:  # packing, which takes out what nothing reaches, must not come between
-            tid: bytes = super().tpc_finish(transaction, func)
-            self._forget(written)
-        if self._made > max(_FEW_RECORDS, self._kept):
-            self.pack(time.time() - _KEEP_SECONDS, _references)
+        """Publish the transaction; now and then old revisions go, and what nothing reaches: they would fill the memory."""
+        tid: bytes = super().tpc_finish(transaction, func)
+        has_garbage = self._made > max(_FEW_RECORDS, self._kept)
+        if has_garbage or self._written > max(_FEW_RECORDS, len(self._data)):
+            self._written = 0
+            self.pack(time.time() - _KEEP_SECONDS, _references, gc=has_garbage)
+        if has_garbage:
             self._made, self._kept = 0, len(self._data)
         return tid
-
-    def _forget(self, oids: Iterable[bytes]) -> None:
-        now = time.time()
-        if not 0 <= self._old_until - now <= 1:  # the clock may have been put back
-            old = now - _KEEP_SECONDS
-            self._old, self._old_until = TimeStamp(*time.gmtime(old)[:5], old % 60).raw(), now + 1
-        for oid in oids:
-            revisions = self._data[oid]
-            for tid in list(revisions.keys(None, self._old))[:-1]:
-                del revisions[tid]
-                if self._transactions[tid].pack(oid):
-                    del self._transactions[tid]
 
     def pack(self, t: float, referencesf: Any, gc: bool = True) -> None:
         """Forget old revisions, and records that nothing reaches."""

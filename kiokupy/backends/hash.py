@@ -59,7 +59,7 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
         self._resolved = []
 
     def tpc_finish(self, transaction: Any, func: Callable[[bytes], Any] = lambda tid: None) -> bytes:
-        """Publish the transaction; now and then old revisions go, and what nothing reaches: they would fill the memory."""
+        """Publish the transaction; now and then let go of old revisions, and of what nothing reaches."""
         tid: bytes = super().tpc_finish(transaction, func)
         has_garbage = self._made > max(_FEW_RECORDS, self._kept)
         if has_garbage or self._written > max(_FEW_RECORDS, len(self._data)):

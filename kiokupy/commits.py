@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Generic, TypeVar, cast
 
 from kiokupy.database import Database, Unit
@@ -32,9 +33,9 @@ class Commits:
     def __init__(self, database: Database, lanes: Lanes) -> None:
         self._database, self._lanes = database, lanes
         self._lock = threading.Lock()
-        # In the order in which they came. Whoever leads commits for the first of them, and is the first itself.
+        # Those that are not done, in the order in which they came. The first leads: it commits for the first of them.
+        # They stay here meanwhile, so that Ctrl-C loses none, and whoever went away is not waited for.
         self._queue: deque[_Write[Any]] = deque()
-        self._is_led = False
         self._last = 1
         self._leading_thread: int | None = None
 
@@ -61,19 +62,20 @@ class Commits:
         try:
             with self._lock:
                 self._queue.append(write)
-                write.leads, self._is_led = not self._is_led, True
+                write.leads = self._queue[0] is write
             if not write.leads:
                 write.gate.acquire()
             if write.leads:
                 self._lead(batch)
-        finally:
-            if write.leads or not write.is_done:
-                self._leave(write, batch)
+            self._leave(write, batch)
+        except BaseException:
+            self._leave(write, batch)  # Ctrl-C may have come in the midst of that, too
+            raise
 
     def _lead(self, batch: list[_Write[Any]]) -> None:
         self._gather()
         with self._lock:
-            batch += [self._queue.popleft() for _ in range(min(MOST, len(self._queue)))]
+            batch.extend(islice(self._queue, MOST))
         self._last = len(batch)
         self._leading_thread = threading.get_ident()
         try:
@@ -89,20 +91,19 @@ class Commits:
             time.sleep(0)
 
     def _leave(self, write: _Write[Any], batch: list[_Write[Any]]) -> None:
-        """Let the others go on, also where Ctrl-C ended this thread's part before its time."""
-        others = [other for other in batch if other is not write]
+        """Let the others go on, also where Ctrl-C ended this thread's part before its time; doing it twice is fine."""
+        if write.is_done and not write.leads:
+            return
         with self._lock:
-            self._queue.extendleft(other for other in reversed(others) if not other.is_done)
-            if write in self._queue:
-                self._queue.remove(write)
-            if write.leads:
-                self._is_led = bool(self._queue)
-                for first in list(self._queue)[:1]:
-                    first.leads = True
-                    first.gate.release()
-        for other in others:
-            if other.is_done:
-                other.gate.release()
+            done = [other for other in batch if other.is_done]
+            for other in [write, *done]:
+                if other in self._queue:
+                    self._queue.remove(other)
+            for first in list(self._queue)[:1]:
+                first.leads = True
+                first.go()
+            for other in done:
+                other.go()
 
     def _commit(self, writes: list[_Write[Any]]) -> None:
         """Commit writes together, or, if one of them fails, apart: halves, and halves of these."""
@@ -112,7 +113,7 @@ class Commits:
             waiting = [write for write in writes if not write.is_done]
             if len(waiting) == 1:
                 waiting[0].fail(error)
-            else:
+            elif waiting:
                 half = len(waiting) // 2
                 self._commit(waiting[:half])
                 self._commit(waiting[half:])
@@ -121,18 +122,24 @@ class Commits:
         lane = self._lanes.take()
         try:
             lane.begin()
-            with self._database.translated():
-                written = [write for write in writes if write.run(lane)]
+            written = [write for write in writes if write.run(lane)]
             try:
                 lane.commit()
-            except (KeyboardInterrupt, SystemExit):
                 for write in written:
-                    write.fail(self._unknown())
+                    write.is_done = True
+            except BaseException as error:
+                # One that is alone is told of the error itself.
+                if not isinstance(error, Exception) or (lane.has_voted and len(written) > 1):
+                    self._leave_open(written)
                 raise
         finally:
             self._lanes.put_back(lane)
-        for write in written:
-            write.is_done = True
+
+    def _leave_open(self, writes: list[_Write[Any]]) -> None:
+        """Do not try again what may have been written."""
+        for write in writes:
+            if not write.is_done:
+                write.fail(self._unknown())
 
     def _unknown(self) -> StoreError:
         problem = "a commit was interrupted, and may have been written or not"
@@ -159,13 +166,19 @@ class _Write(Generic[T]):
         What fails before anybody changed anything has failed; after that all changes have to be undone, so it raises.
         """
         try:
-            self._result = self._context.run(self._work, unit)
+            with unit.database.translated():
+                self._result = self._context.run(self._work, unit)
         except Exception as error:
             if unit.connection.is_joined:
                 raise
             self.fail(error)
             return False
         return True
+
+    def go(self) -> None:
+        """Let its thread go on; doing it twice is fine. The lock is held."""
+        if self.gate.locked():
+            self.gate.release()
 
     def fail(self, error: Exception) -> None:
         """Know that it will not be done."""

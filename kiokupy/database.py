@@ -125,10 +125,11 @@ class Database:
         connection: GraphConnection = self._db.open(manager) if tid is None else self._db.open_past(manager, tid)
         return connection
 
-    def close(self) -> None:
-        """Close every connection and the storage; closing twice is fine."""
+    def close(self, wait: Callable[[], None] = lambda: None) -> None:
+        """Close every connection and the storage, after those that ``wait`` waits for; closing twice is fine."""
         self._closed = True
         if os.getpid() == self._process:  # a child would say goodbye to the server in its parent's name
+            wait()
             self._db.close()
 
     def translated(self, tid: bytes | None = None) -> AbstractContextManager[None]:

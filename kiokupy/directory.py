@@ -247,7 +247,7 @@ class Directory:
 
     def close(self) -> None:
         """Close the store. Scopes that are still open must not be used any more; closing twice is fine."""
-        self._database.close()
+        self._database.close(self._lanes.wait)
 
     def __enter__(self) -> Directory:
         return self

@@ -8,14 +8,19 @@ changed since. The lane used last is taken first, so there are as many as thread
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from kiokupy.connection import GraphConnection
 from kiokupy.database import Database, Unit
 
 T = TypeVar("T")
+
+#: How many seconds to wait for those that use lanes when the directory is closed.
+PATIENCE = 10.0
 
 _log = logging.getLogger("kiokupy.lanes")
 
@@ -25,7 +30,9 @@ class Lanes:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._idle: list[Unit] = []
+        self._idle: list[Lane] = []
+        # The threads that use lanes, once for each lane.
+        self._users: list[int] = []
 
     def read(self, work: Callable[[Unit], T]) -> T:
         """Return what ``work`` returns of what is committed now; it must not write.
@@ -40,25 +47,60 @@ class Lanes:
         finally:
             self.put_back(lane)
 
-    def take(self) -> Unit:
+    def take(self) -> Lane:
         """Return a lane that nobody uses; its transaction is to be begun."""
-        self._database.check_usable()
+        thread = threading.get_ident()
+        self._users.append(thread)  # first: whoever closes the directory waits, or it is seen here that it is closed
         try:
-            lane = self._idle.pop()
-        except IndexError:
-            return Unit(self._database, manager=_Sole())
+            self._database.check_usable()
+            lane = self._unused()
+        except BaseException:
+            self._users.remove(thread)
+            raise
         lane.connection.opened = time.time()
         return lane
 
-    def put_back(self, lane: Unit) -> None:
+    def put_back(self, lane: Lane) -> None:
         """Take a lane back, without what was not committed."""
         try:
             lane.abort()
+            lane.connection.opened = None  # nobody has it: who counts open connections does not count it
+            self._idle.append(lane)
         except BaseException:
-            lane.close()
+            with suppress(Exception):  # ZODB closes none that still has part in a transaction
+                lane.close()
             raise
-        lane.connection.opened = None  # nobody has it: who counts open connections does not count it
-        self._idle.append(lane)
+        finally:
+            self._users.remove(threading.get_ident())
+
+    def wait(self) -> None:
+        """Wait until no other thread uses a lane, but not forever.
+
+        Under a transaction that is under way SQLite's connection cannot be closed: that may end the process.
+        """
+        end = time.monotonic() + PATIENCE
+        while set(self._users) - {threading.get_ident()} and time.monotonic() < end:
+            time.sleep(0.001)
+
+    def _unused(self) -> Lane:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            with self._database.translated():
+                return Lane(self._database)
+
+
+class Lane(Unit):
+    """A connection and the transaction that it is in."""
+
+    def __init__(self, database: Database) -> None:
+        self._sole = _Sole()
+        super().__init__(database, manager=self._sole)
+
+    @property
+    def has_voted(self) -> bool:
+        """Whether the last commit came to its very end; if it failed there it may have been written or not."""
+        return self._sole.has_voted
 
 
 class _Sole:
@@ -75,6 +117,7 @@ class _Sole:
         self._connection: Any = None
         self._joined = False
         self._data: Any = None
+        self.has_voted = False
         # Whether the storage is told when a transaction is over. It lets go of what it saw then, so that it need not be
         # told to do that when the next one begins.
         self._lets_go = False
@@ -84,7 +127,7 @@ class _Sole:
         self._lets_go = hasattr(connection.records, "afterCompletion")
 
     def unregisterSynch(self, connection: GraphConnection) -> None:  # noqa: N802
-        self._connection = None
+        """Keep it: whoever closes the directory may do so in the midst of a transaction, which has to end yet."""
 
     def begin(self) -> None:
         self._connection.newTransaction(self, sync=not self._lets_go)
@@ -103,16 +146,16 @@ class _Sole:
 
     def commit(self) -> None:
         """Write what changed, in two phases; if that fails nothing is written."""
-        connection, has_voted = self._connection, False
+        connection, self.has_voted = self._connection, False
         try:
             if self._joined:
                 connection.tpc_begin(self)
                 connection.commit(self)
                 connection.tpc_vote(self)
-                has_voted = True
+                self.has_voted = True
                 connection.tpc_finish(self)
         except BaseException:
-            if not has_voted:
+            if not self.has_voted:
                 _insist(connection.abort, self)
             _insist(connection.tpc_abort, self)
             raise

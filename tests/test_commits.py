@@ -2,8 +2,10 @@
 
 import contextlib
 import contextvars
+import dis
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -34,6 +36,18 @@ def put(key, text="x"):
     return work
 
 
+def count_up(key):
+    """Return a work that adds one to the number in an entry, and returns it."""
+
+    def work(unit):
+        entries = unit.root["entries"]
+        number = int(entries[key].record.state) + 1 if key in entries else 1
+        put(key, str(number))(unit)
+        return number
+
+    return work
+
+
 def stored(directory):
     def work(unit):
         return {key: entry.record.state.decode() for key, entry in unit.root["entries"].items()}
@@ -60,21 +74,28 @@ class Crowd:
         assert self._goes.wait(PATIENCE)
         return self.leading(unit)
 
-    def start(self, name, work):
-        """Write in a thread, and return when it waits."""
+    def start(self, name, work, interrupt=lambda frame, event, argument: None):
+        """Write in a thread, and return when it waits.
+
+        :param interrupt: what traces the write, and may raise something in it.
+        """
         before = len(self.queue)
 
         def act():
+            tracing = sys.gettrace()
             try:
+                sys.settrace(interrupt if name == "interrupted" else tracing)
                 self.outcomes[name] = self.directory.write(work, retries=0)
             except BaseException as error:
                 self.outcomes[name] = error
+            finally:
+                sys.settrace(tracing)
 
-        thread = threading.Thread(target=act)
+        thread = threading.Thread(target=act, daemon=True)
         self._threads.append(thread)
         thread.start()
         if name != "leader":
-            self.until(lambda: len(self.queue) > before)
+            self.until(lambda: len(self.queue) > before or name in self.outcomes)
 
     def until(self, condition):
         end = time.monotonic() + PATIENCE
@@ -335,7 +356,7 @@ class TestManyThreads:
         threads = [threading.Thread(target=write, args=(name,)) for name in ("one", "two")]
         for thread in threads:
             thread.start()
-        crowd.until(lambda: len(crowd.queue) == 2)
+        crowd.until(lambda: len(crowd.queue) == 3)  # with the one that leads
         crowd.go()
         for thread in threads:
             thread.join(PATIENCE)
@@ -391,14 +412,57 @@ class TestManyThreads:
             assert stored(one) == stored(two) == {"n": "30"}
 
 
+class Interrupt:
+    """Traces a thread, and raises KeyboardInterrupt in it at one of the moments when Python looks for signals.
+
+    :param number: at which of them, as far as they are in the modules of group commit.
+    """
+
+    def __init__(self, number):
+        self.left, self._before = number, {}
+
+    def __call__(self, frame, event, argument):
+        if not frame.f_code.co_filename.endswith(("commits.py", "lanes.py")):
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            before = self._before.get(frame)
+            self._before[frame] = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+            if before in ("CALL", "CALL_FUNCTION", "CALL_METHOD", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD"):
+                self.left -= 1
+                if self.left == 0:
+                    sys.settrace(None)
+                    raise KeyboardInterrupt
+        return self
+
+
 class TestCtrlC:
     """Ctrl-C raises KeyboardInterrupt in the main thread, wherever that is."""
+
+    def test_wherever_it_comes_the_others_are_stored_once_or_told(self):
+        number, interrupted = 0, True
+        while interrupted:
+            number += 1
+            with kiokupy.connect() as directory:
+                crowd = Crowd(directory)
+                interrupt = Interrupt(number)
+                crowd.start("interrupted", count_up("interrupted"), interrupt)
+                for name in ("0", "1", "2"):
+                    crowd.start(name, count_up(name))
+                outcomes = crowd.go()
+                counts = stored(directory)
+            interrupted = interrupt.left <= 0
+            assert isinstance(outcomes.pop("interrupted"), KeyboardInterrupt) == interrupted
+            for name in ("0", "1", "2"):
+                assert outcomes[name] == 1 or "may have been written" in str(outcomes[name])
+                assert counts.get(name) == "1" or isinstance(outcomes[name], StoreError)
+        assert number > 20
 
     def test_one_that_waits_is_withdrawn(self, memory):
         crowd = Crowd(memory, put("leader"))
 
         def interrupt():
-            crowd.until(lambda: len(crowd.queue) == 1)
+            crowd.until(lambda: len(crowd.queue) == 2)  # with the one that leads
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
@@ -512,6 +576,67 @@ class TestLanes:
                 memory.write(put("a"))
 
         assert memory.write(put("b")) == 1
+
+    def test_of_many_whose_commit_fails_at_its_very_end_none_is_written_twice(self, memory, monkeypatch):
+        crowd = Crowd(memory)
+        for name in ("0", "1", "2"):
+            crowd.start(name, count_up(name))
+        finish = Connection.tpc_finish
+
+        def finish_and_fail(connection, transaction):
+            finish(connection, transaction)
+            raise OSError(5, "Input/output error")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Connection, "tpc_finish", finish_and_fail)
+            outcomes = crowd.go()
+
+        assert all("may have been written" in str(outcomes[name]) for name in ("0", "1", "2"))
+        assert stored(memory) == {"0": "1", "1": "1", "2": "1"}
+
+    def test_where_none_is_left_to_try_again_an_error_of_the_connection_is_nobodys(self, memory, monkeypatch):
+        def fail(unit):
+            monkeypatch.setattr(Connection, "afterCompletion", lambda self, transaction: _raise(KeyError))
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            memory.write(fail)
+
+    def test_a_connection_whose_changes_cannot_be_dropped_is_let_go_and_says_why(self, memory, monkeypatch):
+        first = memory.read(lambda unit: unit.connection)
+        with monkeypatch.context() as patch:
+            patch.setattr(first, "abort", lambda transaction: _raise(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                memory.read(put("a"))
+
+        assert memory.read(lambda unit: unit.connection) is not first
+
+    def test_a_server_that_is_gone_is_an_error_of_ours_also_within_a_work(self, tmp_path):
+        def lose(unit):
+            unit.connection._storage.load(b"\xff" * 8)
+
+        with (
+            kiokupy.connect("File", path=tmp_path / "store.fs") as directory,
+            pytest.raises(StoreError, match="missing"),
+        ):
+            directory.write(lose)
+
+    def test_closing_waits_for_those_that_write(self, directory):
+        crowd, closed = Crowd(directory, put("leader")), []
+        crowd.start("waits", put("waits"))
+        closing = threading.Thread(target=lambda: closed.append(directory.close()))
+        closing.start()
+        crowd.until(lambda: directory._database._closed)
+        outcomes = crowd.go()
+        closing.join(PATIENCE)
+
+        assert outcomes["leader"] == 1
+        assert "closed" in str(outcomes["waits"])
+        assert closed == [None]
+
+    def test_closing_within_a_work_does_not_wait_for_that(self, memory):
+        with pytest.raises(StoreError, match="closed"):
+            memory.write(lambda unit: (memory.close(), memory.read(lambda unit: None)))
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork()")
     def test_a_child_process_is_told_to_connect_itself(self, memory):

@@ -85,15 +85,17 @@ class Database:
         """Return a unit of work on a pooled connection, its transaction begun.
 
         :param manager: the transaction manager in whose transaction it is done, instead of one of its own.
-        :raises StoreError: this is a child of the process that opened the database. The two would share a file's lock
-            and position, or a socket, and write over each other.
+        :raises StoreError: as :meth:`check_usable`.
         """
         self.check_usable()
         with self.translated():
             return Unit(self, manager=manager)
 
     def check_usable(self) -> None:
-        """Raise :class:`~kiokupy.errors.StoreError` if the database was closed, or opened in this process's parent."""
+        """Raise :class:`~kiokupy.errors.StoreError` if the database was closed, or opened in this process's parent.
+
+        The two would share a file's lock and position, or a socket, and write over each other.
+        """
         if os.getpid() != self._process:
             raise StoreError(
                 self.location,
@@ -177,11 +179,9 @@ def _insist(make: Callable[[], Any]) -> Any:
 
 
 def _has_root(storage: Any) -> bool:
-    try:
-        storage.load(z64)
-    except POSKeyError:
-        return False
-    return True
+    with suppress(POSKeyError):
+        return bool(storage.load(z64))
+    return False
 
 
 def _new_root() -> PersistentMapping:

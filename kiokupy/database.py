@@ -128,7 +128,7 @@ class Database:
         return connection
 
     def close(self, wait: Callable[[], None] = lambda: None) -> None:
-        """Close every connection and the storage, after those that ``wait`` waits for; closing twice is fine."""
+        """Close every connection and the storage, once ``wait`` returns; closing twice is fine."""
         self._closed = True
         if os.getpid() == self._process:  # a child would say goodbye to the server in its parent's name
             wait()
@@ -245,10 +245,9 @@ class Unit:
 
     def note(self, text: str, user: str) -> None:
         """Say what the transaction is for, and who did it."""
-        current = self.transaction
-        current.note(text)
+        self.transaction.note(text)
         if user:
-            current.user = user
+            self.transaction.user = user
 
     def undo(self, revision: moments.Revision) -> None:
         """Let the commit undo the transaction that wrote a revision."""

@@ -1,11 +1,15 @@
 """Packing: every storage forgets what is gone, and nothing else."""
 
 import datetime
+import time
 
 import pytest
 from BTrees.OOBTree import OOBTree
 from graph_classes import Account, Person
+from persistent.mapping import PersistentMapping
+from ZODB.serialize import referencesf
 
+import kiokupy
 from kiokupy.errors import StoreError, StoreReadOnly
 from kiokupy.maintenance import Kind, fsck, gc, pack
 
@@ -135,3 +139,15 @@ def test_a_full_disk_is_a_clear_error(file_place, monkeypatch):
 
         assert directory.exists("x")
         assert Kind.FILE not in fsck(directory).counts
+
+
+def test_a_record_that_is_missing_does_not_empty_a_store_in_memory():
+    def damage(unit):
+        unit.root["damaged"] = PersistentMapping(missing=unit.connection.reference(b"\xff" * 8))
+
+    with kiokupy.connect() as directory:
+        directory.store([1], id="a")
+        directory.write(damage)
+        directory._database._db.storage.pack(time.time(), referencesf)
+
+        assert directory.lookup("a") == [1]

@@ -34,6 +34,15 @@ class Gadget:
     pass
 
 
+class Vector:
+    """Compared item by item, as arrays are."""
+
+    __hash__ = None
+
+    def __eq__(self, other):
+        raise ValueError("the truth of an array is ambiguous")
+
+
 @pytest.fixture
 def manager(place, policy):
     with place.connect(allow_classes=[Item]) as directory:
@@ -432,6 +441,9 @@ class TestContent:
                 assert slow["words"] == {{f"word {{n}}" for n in range(50)}}
                 slow.flush()
                 assert directory._database._db.lastTransaction() == before
+                slow["dropped"] = 1
+                slow.revert()
+                assert "dropped" not in slow and not slow.modified
                 fast["words"].add("new")
                 fast.flush()
                 slow["other"] = 1
@@ -441,6 +453,17 @@ class TestContent:
         for seed in ("1", "2"):
             subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONHASHSEED": seed}, check=True)
             script = script.replace('"new"', '"newer"').replace("range(50)}", "range(50)} | {'new'}")
+
+    def test_a_value_that_cannot_be_compared_can_be_replaced(self, policy):
+        with kiokupy.connect(allow_classes=[Vector]) as directory:
+            manager = SessionManager(directory, policy)
+            session = manager.create()
+            session["a"] = Vector()
+            session.flush()
+            session["a"] = 5
+            session.flush()
+
+            assert manager.retrieve(session.id)["a"] == 5
 
     def test_keys_are_strings(self, hash_manager):
         session = hash_manager.create()

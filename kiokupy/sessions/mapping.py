@@ -101,7 +101,7 @@ class SessionMapping(MutableMapping[str, Any]):
         if not isinstance(key, str):
             raise NotStorable("session", name_of(type(key)), reason=f"the key {key!r} is not a string")
         held, values = self.held, self._values()
-        if type(value) in _PLAIN and (key not in values or value != values[key]):
+        if type(value) in _PLAIN and (key not in values or _differs(value, values[key])):
             held.is_touched = True
         values[key] = value
         held.merges.pop(key, None)  # what increment() and the like did to it before is overruled
@@ -122,3 +122,8 @@ class SessionMapping(MutableMapping[str, Any]):
         if held.data is None:
             held.data = {} if held.record is None else self.load(held.record)
         return held.data
+
+
+def _differs(value: object, before: object) -> bool:
+    """Tell whether a plain value differs from what was there; how others compare themselves is not asked."""
+    return type(before) not in _PLAIN or value != before

@@ -196,6 +196,7 @@ class Session(SessionTerms):
         """Drop what changed in the data and was not saved; a login and a new id stay."""
         held = self.held
         held.data = {} if held.record is None or held.replaces else None
+        held.is_touched = False
         held.merges.clear()
 
     def settle(self) -> None:

@@ -12,6 +12,7 @@ from weakref import WeakSet
 from ZODB.FileStorage import FileStorage
 from ZODB.utils import u64, z64
 
+from kiokupy.backends.recent import Recent
 from kiokupy.backends.syncing import Syncing, sync_file, sync_folder
 
 _EMPTY = 4  # the length of a file without transactions
@@ -50,6 +51,9 @@ class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annot
 
     def __init__(self, path: str, syncing: Syncing, *, read_only: bool) -> None:
         self._syncing, self._replaced = syncing, False
+        self._recent = Recent()
+        # What the current transaction stored, by oid.
+        self._stored: dict[bytes, bytes] = {}
         super().__init__(path, read_only=read_only)
         if self._ltid == z64 and self._pos > _EMPTY:  # FileStorage took the zeros for the last transaction's number
             self._ltid = self._last()
@@ -67,6 +71,17 @@ class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annot
         """Begin, when no other transaction is under way."""
         self._syncing.begin(transaction)
         super().tpc_begin(transaction, tid, status)
+        self._stored = {}
+
+    def loadBefore(self, oid: bytes, tid: bytes) -> Any:  # noqa: N802  # its name
+        """Return the state that a record had before a transaction, that one's number, and that of the one after it."""
+        found = self._recent.find(oid, tid)
+        return super().loadBefore(oid, tid) if found is None else (*found, None)
+
+    def store(self, oid: bytes, oldserial: bytes, data: bytes, version: str, transaction: Any) -> None:
+        """Write a record in the transaction."""
+        super().store(oid, oldserial, data, version, transaction)
+        self._stored[oid] = data
 
     def tpc_vote(self, transaction: Any) -> Any:
         """Write the transaction, not committed yet.
@@ -82,6 +97,8 @@ class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annot
         :raises StoreError: an fsync has failed, and it is not known whether the transaction will be there.
         """
         number = self._syncing.next
+        if transaction is self._transaction:
+            self._recent.forget(self._tindex)
         try:
             tid: bytes = super().tpc_finish(transaction, f)
         finally:
@@ -101,10 +118,17 @@ class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annot
         self._file.flush()
         self._syncing.written()
         if not self._syncing.failed:
+            self._keep_recent(tid)
             self._pos = self._nextpos
             self._index.update(self._tindex)
             self._ltid = tid
             self._blob_tpc_finish()
+
+    def _keep_recent(self, tid: bytes) -> None:
+        """Keep what was stored, but not where that was merged with what another transaction stored."""
+        for oid, data in self._stored.items():
+            if oid not in self._resolved:
+                self._recent.keep(oid, data, tid)
 
     @staticmethod
     def packer(storage: SyncedFileStorage, referencesf: Any, stop: bytes, gc: bool) -> Any:
@@ -138,6 +162,7 @@ class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annot
         super()._initIndex(index, tindex)
         if self._replaced:
             self._replaced = False
+            self._recent.clear()
             sync_folder(Path(self._file_name).parent)
             self._syncing.follow(self._file.fileno())
 

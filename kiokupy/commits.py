@@ -130,20 +130,19 @@ class Commits:
             except BaseException as error:
                 # One that is alone is told of the error itself.
                 if not isinstance(error, Exception) or (lane.has_voted and len(written) > 1):
-                    self._leave_open(written)
+                    self._leave_open(written, error)
                 raise
         finally:
             self._lanes.put_back(lane)
 
-    def _leave_open(self, writes: list[_Write[Any]]) -> None:
+    def _leave_open(self, writes: list[_Write[Any]], cause: BaseException) -> None:
         """Do not try again what may have been written."""
         for write in writes:
             if not write.is_done:
-                write.fail(self._unknown())
-
-    def _unknown(self) -> StoreError:
-        problem = "a commit was interrupted, and may have been written or not"
-        return StoreError(self._database.location, problem, fix="Read again what is there now")
+                problem = f"a commit was interrupted ({cause!r:.200}), and may have been written or not"
+                error = StoreError(self._database.location, problem, fix="Read again what is there now")
+                error.__cause__ = cause
+                write.fail(error)
 
 
 class _Write(Generic[T]):

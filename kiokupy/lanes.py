@@ -63,13 +63,8 @@ class Lanes:
     def put_back(self, lane: Lane) -> None:
         """Take a lane back, without what was not committed."""
         try:
-            lane.abort()
-            lane.connection.opened = None  # nobody has it: who counts open connections does not count it
-            self._idle.append(lane)
-        except BaseException:
-            with suppress(Exception):  # ZODB closes none that still has part in a transaction
-                lane.close()
-            raise
+            self._end(lane)
+            self._idle.append(lane)  # from here on it may be another thread's
         finally:
             self._users.remove(threading.get_ident())
 
@@ -81,6 +76,15 @@ class Lanes:
         end = time.monotonic() + PATIENCE
         while set(self._users) - {threading.get_ident()} and time.monotonic() < end:
             time.sleep(0.001)
+
+    def _end(self, lane: Lane) -> None:
+        try:
+            lane.abort()
+            lane.connection.opened = None  # nobody has it: who counts open connections does not count it
+        except BaseException:
+            with suppress(Exception):  # ZODB closes none that still has part in a transaction
+                lane.close()
+            raise
 
     def _unused(self) -> Lane:
         try:

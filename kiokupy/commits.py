@@ -137,12 +137,11 @@ class Commits:
 
     def _leave_open(self, writes: list[_Write[Any]], cause: BaseException) -> None:
         """Do not try again what may have been written."""
-        for write in writes:
-            if not write.is_done:
-                problem = f"a commit was interrupted ({cause!r:.200}), and may have been written or not"
-                error = StoreError(self._database.location, problem, fix="Read again what is there now")
-                error.__cause__ = cause
-                write.fail(error)
+        for write in [write for write in writes if not write.is_done]:
+            problem = f"a commit was interrupted ({cause!r:.200}), and may have been written or not"
+            error = StoreError(self._database.location, problem, fix="Read again what is there now")
+            error.__cause__ = cause
+            write.fail(error)
 
 
 class _Write(Generic[T]):

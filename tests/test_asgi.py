@@ -17,10 +17,10 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
-from ZODB.FileStorage import FileStorage
 
 import kiokupy
 from kiokupy import SessionGone, SessionManager, SessionPolicy, SettingsError
+from kiokupy.backends.synced import SyncedFileStorage
 from kiokupy.web.asgi import SessionMiddleware
 from kiokupy.web.cookies import Cookie
 
@@ -579,15 +579,15 @@ def slow_store(monkeypatch):
     class Slow:
         waiting, gate, closed = threading.Event(), threading.Event(), False
 
-    slow, vote, load = Slow(), FileStorage.tpc_vote, FileStorage.loadBefore
+    slow, vote, load = Slow(), SyncedFileStorage.tpc_vote, SyncedFileStorage.loadBefore
 
     def wait():
         if slow.closed:
             slow.waiting.set()
             assert slow.gate.wait(30)
 
-    monkeypatch.setattr(FileStorage, "tpc_vote", lambda self, txn: (wait(), vote(self, txn))[1])
-    monkeypatch.setattr(FileStorage, "loadBefore", lambda self, oid, tid: (wait(), load(self, oid, tid))[1])
+    monkeypatch.setattr(SyncedFileStorage, "tpc_vote", lambda self, txn: (wait(), vote(self, txn))[1])
+    monkeypatch.setattr(SyncedFileStorage, "loadBefore", lambda self, oid, tid: (wait(), load(self, oid, tid))[1])
     yield slow
     slow.gate.set()
 
@@ -672,7 +672,7 @@ class TestTheEventLoop:
 
     def test_the_view_asks_the_store_nothing_for_what_was_loaded(self, monkeypatch, file_place):
         async def friend(request):
-            monkeypatch.setattr(FileStorage, "loadBefore", None)
+            monkeypatch.setattr(SyncedFileStorage, "loadBefore", None)
             name = request.session["friend"].name
             monkeypatch.undo()
             return PlainTextResponse(name)

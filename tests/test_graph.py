@@ -52,10 +52,12 @@ from graph_classes import (
     Word,
 )
 from graph_stores import CountingStorage, directory_in, directory_on
+from persistent import Persistent
 from persistent.list import PersistentList
 from persistent.mapping import PersistentMapping
 from persistent.wref import WeakRef
 
+import kiokupy
 from kiokupy.errors import BrokenReference, NotLoadable, NotStorable, ScopeClosed
 from kiokupy.rules import first_class, intrinsic
 from kiokupy.typemap import TypeMap
@@ -454,6 +456,19 @@ def test_what_the_type_map_does_not_name_is_refused_with_its_path_and_the_line_t
     assert caught.value.class_name == "graph_classes:Thing"
     assert "connect(..., allow_classes=[Thing])" in str(caught.value)
     assert not directory.exists("cart")
+
+
+class Sealed(Persistent):
+    def __getstate__(self):
+        raise ValueError("nobody shall know")
+
+
+def test_a_persistent_object_whose_state_cannot_be_had_is_refused_with_its_path():
+    with kiokupy.connect(allow_classes=[Sealed, Person]) as directory:
+        with pytest.raises(NotStorable, match="nobody shall know") as caught:
+            directory.store(Person("x", at=[Sealed()]), id="cart")
+        assert caught.value.path == "cart.at[0]"
+        assert not directory.exists("cart")
 
 
 @pytest.mark.parametrize(

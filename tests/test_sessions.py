@@ -592,6 +592,14 @@ class TestEndOfRequest:
 
         assert not session.destroyed
 
+    def test_a_session_that_is_open_stays_as_it_is_when_it_is_opened_again(self, hash_manager):
+        session = hash_manager.open(hash_manager.create().id, lazy=True)
+        session.open()
+        session["a"] = 1
+        session.open()
+
+        assert session["a"] == 1
+
     def test_regenerating_a_session_that_is_not_stored_gives_it_another_id(self, hash_manager):
         session = hash_manager.open()
         old = session.id

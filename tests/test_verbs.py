@@ -281,6 +281,17 @@ def test_deep_update_writes_all_it_reaches_and_update_only_what_it_is_given(memo
     assert memory.get("x").friend.name == "FRIEND"
 
 
+def test_deep_update_writes_what_refers_to_itself(memory):
+    with memory.new_scope(track=False) as scope:
+        person = Person("a")
+        person.friend = person
+        scope.store(person, id="x")
+        person.name = "A"
+        scope.deep_update(person, person)
+    found = memory.get("x")
+    assert (found.name, found.friend) == ("A", found)
+
+
 def test_deep_update_of_what_reaches_something_unknown_is_refused(memory):
     with memory.new_scope(track=False) as scope:
         person = Person("a", friend=Person("friend"))

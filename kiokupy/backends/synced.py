@@ -97,8 +97,7 @@ class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annot
         :raises StoreError: an fsync has failed, and it is not known whether the transaction will be there.
         """
         number = self._syncing.next
-        if transaction is self._transaction:
-            self._recent.forget(self._tindex)
+        self._recent.forget(self._tindex)
         try:
             tid: bytes = super().tpc_finish(transaction, f)
         finally:

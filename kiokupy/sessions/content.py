@@ -85,9 +85,10 @@ class SessionCodec:
 
         :raises NotLoadable: the type map refuses something in it, or it does not fit its class.
         """
-        if not record.refs and not record.weak:
-            return self._load(record, _no_object, _is_not_there)
-        resolve, exists = objects.finder((*record.refs, *record.weak))
+        ids = (*record.refs, *record.weak)
+        resolve, exists = objects.finder(ids)
+        if not ids:
+            return self._load(record, resolve, exists)
         gone: list[str] = []
 
         def found(key: str, class_name: str) -> object:
@@ -113,14 +114,6 @@ class SessionCodec:
         except NotStorable:
             return False
         return True
-
-
-def _no_object(key: str, class_name: str) -> object:
-    raise BrokenReference(referrer=OWNER, target=key)
-
-
-def _is_not_there(key: str) -> bool:
-    return False
 
 
 class _Gone:

@@ -69,7 +69,7 @@ else:
         Type checkers do not see it, or they would take any name for one that is there.
         """
         for home, names in _HOMES.items():
-            if name in names:
+            if name in names.split():
                 found = globals()[name] = getattr(importlib.import_module(home), name)
                 return found
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -147,32 +147,22 @@ __all__ = [
 
 #: Where the names are that are not imported with the package.
 _HOMES = {
-    "kiokupy.collections.lists": ["ObjectList"],
-    "kiokupy.collections.maps": ["ObjectMap"],
-    "kiokupy.collections.sets": ["ObjectSet"],
-    "kiokupy.conditions": [
-        "Condition",
-        "above",
-        "all_of",
-        "any_of",
-        "at_least",
-        "at_most",
-        "below",
-        "between",
-        "has_prefix",
-    ],
-    "kiokupy.directory": ["Directory"],
-    "kiokupy.fields": ["lazy"],
-    "kiokupy.indexes": ["Index"],
-    "kiokupy.moments": ["Revision"],
-    "kiokupy.opening": ["connect"],
-    "kiokupy.rules": ["Keep", "Rule", "first_class", "intrinsic"],
-    "kiokupy.scope": ["Scope"],
-    "kiokupy.sessions.events": ["Event", "EventKind"],
-    "kiokupy.sessions.facts": ["Device"],
-    "kiokupy.sessions.manager": ["SessionManager"],
-    "kiokupy.sessions.policy": ["SessionPolicy"],
-    "kiokupy.sessions.roster": ["SessionInfo"],
-    "kiokupy.sessions.session": ["Session"],
-    "kiokupy.typemap": ["TypeMap"],
+    "kiokupy.collections.lists": "ObjectList",
+    "kiokupy.collections.maps": "ObjectMap",
+    "kiokupy.collections.sets": "ObjectSet",
+    "kiokupy.conditions": "Condition above all_of any_of at_least at_most below between has_prefix",
+    "kiokupy.directory": "Directory",
+    "kiokupy.fields": "lazy",
+    "kiokupy.indexes": "Index",
+    "kiokupy.moments": "Revision",
+    "kiokupy.opening": "connect",
+    "kiokupy.rules": "Keep Rule first_class intrinsic",
+    "kiokupy.scope": "Scope",
+    "kiokupy.sessions.events": "Event EventKind",
+    "kiokupy.sessions.facts": "Device",
+    "kiokupy.sessions.manager": "SessionManager",
+    "kiokupy.sessions.policy": "SessionPolicy",
+    "kiokupy.sessions.roster": "SessionInfo",
+    "kiokupy.sessions.session": "Session",
+    "kiokupy.typemap": "TypeMap",
 }

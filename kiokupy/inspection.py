@@ -139,9 +139,9 @@ class _Renderer:
         self._left = _MOST_TEXT
 
     def render(self, value: Any, path: str, depth: int) -> Any:
+        """Return what shows a value that is found at a path, so deep in the whole."""
         self._pay(len(path) + (len(value) if isinstance(value, str | bytes | bytearray) else 0))
-        if isinstance(value, Key):
-            value = value.value
+        value = value.value if isinstance(value, Key) else value
         if value is None or isinstance(value, bool | str | int | float | bytes | bytearray):
             return _plain_form(value)
         if isinstance(value, Reference):

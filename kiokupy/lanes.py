@@ -71,7 +71,8 @@ class Lanes:
     def wait(self) -> None:
         """Wait until no other thread uses a lane, but not forever.
 
-        Under a transaction that is under way SQLite's connection cannot be closed: that may end the process.
+        Under a transaction that is under way SQLite's connection cannot be closed: that may end the process. It looks
+        time and again, since to tell who waits would be work for each read, and a directory is closed once.
         """
         end = time.monotonic() + PATIENCE
         while set(self._users) - {threading.get_ident()} and time.monotonic() < end:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from itertools import islice
 from typing import Any, Generic, TypeVar, cast
@@ -35,7 +34,7 @@ class Commits:
         self._lock = threading.Lock()
         # Those that are not done, in the order in which they came. The first leads: it commits for the first of them.
         # They stay here meanwhile, so that Ctrl-C loses none, and whoever went away is not waited for.
-        self._queue: deque[_Write[Any]] = deque()
+        self._queue: dict[_Write[Any], None] = {}
         self._last = 1
         self._leading_thread: int | None = None
 
@@ -51,18 +50,22 @@ class Commits:
         """
         self._database.check_usable()  # first: in a child process the lock may be held by a thread that is not there
         write = _Write(work)
-        if self._leading_thread == threading.get_ident():
-            self._commit([write])
-        else:
-            self._take_part(write)
-        return write.outcome()
+        try:
+            if self._leading_thread == threading.get_ident():
+                self._commit([write])
+            else:
+                self._take_part(write)
+            return write.outcome()
+        except Exception:  # what raises nothing need not enter and leave a context
+            with self._database.translated():
+                raise
 
     def _take_part(self, write: _Write[Any]) -> None:
         batch: list[_Write[Any]] = []
         try:
             with self._lock:
-                self._queue.append(write)
-                write.leads = self._queue[0] is write
+                write.leads = not self._queue
+                self._queue[write] = None
             if not write.leads:
                 write.gate.acquire()
             if write.leads:
@@ -97,9 +100,8 @@ class Commits:
         with self._lock:
             done = [other for other in batch if other.is_done]
             for other in [write, *done]:
-                if other in self._queue:
-                    self._queue.remove(other)
-            for first in list(self._queue)[:1]:
+                self._queue.pop(other, None)
+            for first in islice(self._queue, 1):
                 first.leads = True
                 first.go()
             for other in done:
@@ -164,8 +166,7 @@ class _Write(Generic[T]):
         What fails before anybody changed anything has failed; after that all changes have to be undone, so it raises.
         """
         try:
-            with unit.database.translated():
-                self._result = self._context.run(self._work, unit)
+            self._result = self._context.run(self._work, unit)
         except Exception as error:
             if unit.connection.is_joined:
                 raise

@@ -217,7 +217,7 @@ class Unit:
 
         :raises StoreUnreadable: a copy into the store, which was open meanwhile, was not finished.
         """
-        root: PersistentMapping = self.connection.root().data["kiokupy"]
+        root: PersistentMapping = self.connection.get(z64).data["kiokupy"]
         self.database.check_finished(root)
         return root
 

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from kiokupy.commits import Commits
@@ -94,7 +95,7 @@ class Directory:
         As :meth:`Commits.do`, which says what ``work`` must be like; after a conflict it is done again, as in
         :meth:`txn_do`.
         """
-        return retried(lambda: self._commits.do(work), retries)
+        return retried(partial(self._commits.do, work), retries)
 
     def departed_id(self, obj: object) -> str | None:
         """Return the id of an object that came from a scope which has ended, or from a one-shot verb, else ``None``."""

@@ -42,8 +42,10 @@ class Lanes:
         lane = self.take()
         try:
             lane.begin()
+            return work(lane)
+        except Exception:  # what raises nothing need not enter and leave a context
             with self._database.translated():
-                return work(lane)
+                raise
         finally:
             self.put_back(lane)
 
@@ -101,6 +103,11 @@ class Lane(Unit):
     def __init__(self, database: Database) -> None:
         self._sole = _Sole()
         super().__init__(database, manager=self._sole)
+
+    def begin(self) -> None:
+        """Begin a transaction. Whoever uses the lane translates what this raises, with all the rest."""
+        self._active = True
+        self._sole.begin()
 
     @property
     def has_voted(self) -> bool:

@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from http import HTTPMethod
 
 import pytest
 from session_races import in_threads, stored
@@ -14,12 +15,13 @@ from ZODB.POSException import POSKeyError
 
 import kiokupy
 from kiokupy import Device, EventKind, SessionGone, SessionManager, SessionPolicy, SettingsError
-from kiokupy.entry import Entry
+from kiokupy.entry import NEW, Entry, Record
 from kiokupy.errors import BrokenReference, NotStorable, SessionTooLarge, StoreUnreadable, TooManySessions
 from kiokupy.maintenance import gc
+from kiokupy.sessions import facts as facts_module
 from kiokupy.sessions import merging
 from kiokupy.sessions import roster as roster_module
-from kiokupy.sessions.facts import Facts, facts_of, head_of
+from kiokupy.sessions.facts import CLASS_NAME, Facts, facts_of, head_of
 from kiokupy.sessions.ids import handle_of, key_of
 from kiokupy.sessions.manager import CookieAction
 from kiokupy.sessions.shelf import Shelf
@@ -1080,7 +1082,7 @@ class TestStoredForm:
     @pytest.mark.parametrize(
         "forged",
         [{"expires": "never"}, {"expires": math.nan}, {"created": None}, {"principal": 5}, {"idle": "x"},
-         {"lasting": 1}, {"address": b"x"}, {"successor": "x"}],
+         {"lasting": 1}, {"address": b"x"}, {"successor": "x"}, {"principal": HTTPMethod.GET}],
     )  # fmt: skip
     def test_facts_of_another_kind_stop_no_sweep(self, hash_manager, clock, forged):
         forger, other = hash_manager.create(), hash_manager.create()
@@ -1093,6 +1095,12 @@ class TestStoredForm:
         assert hash_manager.sweep() == 1
         assert stored(hash_manager) == [key_of(forger.id)]
         assert hash_manager.retrieve(other.id) is None
+
+    def test_what_is_remembered_of_heads_does_not_grow_without_bound(self):
+        records = [Record(CLASS_NAME, head_of(Facts(number, 0.0, 0.0)), b"", (), NEW) for number in range(10_000)]
+
+        assert [facts_of(record).created for record in records] == list(range(10_000))
+        assert len(facts_module._known) < 5_000
 
     def test_a_clock_of_whole_seconds_will_do(self, new_manager):
         manager = new_manager(clock=lambda: 1_800_000_000)

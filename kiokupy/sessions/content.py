@@ -6,7 +6,7 @@ What has an id in the directory is referred to; all other objects belong to the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 from kiokupy import entry
 from kiokupy.collapse import CONTAINERS, Collapser, Found, IdOf
@@ -33,6 +33,10 @@ class Content(NamedTuple):
     def record(self, facts: Facts) -> Record:
         """Return the record of a session."""
         return Record(CLASS_NAME, head_of(facts), self.state, self.refs, entry.NEW, None, self.weak)
+
+    def is_in(self, record: Record) -> bool:
+        """Tell whether this is what a record has."""
+        return self == (record.state, record.refs, record.weak)
 
     @property
     def size(self) -> int:
@@ -85,10 +89,9 @@ class SessionCodec:
 
         :raises NotLoadable: the type map refuses something in it, or it does not fit its class.
         """
-        ids = (*record.refs, *record.weak)
-        resolve, exists = objects.finder(ids)
-        if not ids:
-            return self._load(record, resolve, exists)
+        if not (record.refs or record.weak):
+            return _load(record, Expander(self._typemap, _missing, ().__contains__))
+        resolve, exists = objects.finder((*record.refs, *record.weak))
         gone: list[str] = []
 
         def found(key: str, class_name: str) -> object:
@@ -98,14 +101,9 @@ class SessionCodec:
                 gone.append(key)
                 return _Gone()
 
-        data = self._load(record, found, exists)
+        data = _load(record, Expander(self._typemap, found, exists))
         if gone:
             data = {key: value for key, value in data.items() if self._is_whole({key: value}, objects)}
-        return data
-
-    def _load(self, record: Record, resolve: Resolve, exists: Callable[[str], bool]) -> Data:
-        with explained(OWNER, record):
-            data: Data = Expander(self._typemap, resolve, exists).load(record.state, record)
         return data
 
     def _is_whole(self, data: Data, objects: Objects) -> bool:
@@ -114,6 +112,19 @@ class SessionCodec:
         except NotStorable:
             return False
         return True
+
+
+def _load(record: Record, expander: Expander) -> Data:
+    try:
+        data: Data = expander.load(record.state, record)
+    except Exception:
+        with explained(OWNER, record):
+            raise
+    return data
+
+
+def _missing(key: str, class_name: str) -> NoReturn:
+    raise BrokenReference(referrer=OWNER, target=key)
 
 
 class _Gone:
@@ -147,14 +158,11 @@ class DirectoryObjects:
 
     def finder(self, ids: Iterable[str]) -> tuple[Resolve, Callable[[str], bool]]:
         """Return what finds an object among those of these ids, which are loaded now."""
-        ids = list(ids)
-        found: Mapping[str, object] = self._directory.lookup_many(ids) if ids else {}
+        found = self._directory.lookup_many(ids)
         self.learn(found)
 
         def resolve(key: str, class_name: str) -> object:
-            if key not in found:
-                raise BrokenReference(referrer=OWNER, target=key)
-            return found[key]
+            return found[key] if key in found else _missing(key, class_name)
 
         return resolve, found.__contains__
 
@@ -181,6 +189,4 @@ class ScopeObjects:
         return {key: obj for key, obj in found.items() if obj is not None}
 
     def _resolve(self, key: str, class_name: str) -> object:
-        if not self._live.exists(key):
-            raise BrokenReference(referrer=OWNER, target=key)
-        return self._live.resolve(key, class_name)
+        return self._live.resolve(key, class_name) if self._live.exists(key) else _missing(key, class_name)

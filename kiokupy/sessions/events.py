@@ -85,14 +85,24 @@ class Events:
         """Return an event of now."""
         return Event(kind, "" if key is None else handle_of(key), self._clock(), principal, detail)
 
+    def happened(self, kind: EventKind, key: bytes | None, principal: str | None = None, detail: str = "") -> None:
+        """Let everybody know of what waits for no commit; an event is made of it only if somebody listens."""
+        if self._listeners or _log.isEnabledFor(kind.level):
+            self.tell([self.event(kind, key, principal, detail)])
+        else:
+            self._count(kind)
+
     def tell(self, events: Iterable[Event]) -> None:
         """Let everybody know."""
         for event in events:
-            with self._lock:
-                self.counts[event.kind] += 1
+            self._count(event.kind)
             _log.log(event.kind.level, "%s", event)
             for listener in self._listeners:
                 try:
                     listener(event)
                 except Exception:
                     _log.exception("a listener failed at: %s", event)
+
+    def _count(self, kind: EventKind) -> None:
+        with self._lock:
+            self.counts[kind] += 1

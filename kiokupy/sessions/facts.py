@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import io
 import math
+import operator
 import pickle
-from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 from kiokupy import entry
@@ -55,10 +55,14 @@ class Facts(NamedTuple):
 
 
 _DEFAULTS = tuple(Facts._field_defaults[name] for name in Facts._fields[_ALWAYS:])
-_NUMBER, _NONE = (int, float), type(None)
-_LIMIT, _TEXT = (*_NUMBER, _NONE), (str, _NONE)
-#: What each fact is an instance of, in their order.
-_KINDS: tuple[Any, ...] = (_NUMBER, _NUMBER, _NUMBER, _TEXT, _LIMIT, _LIMIT, _LIMIT, bool, _TEXT, _TEXT, (bytes, _NONE))
+_TIME, _NONE = (int, float), type(None)
+_LIMIT, _TEXT = (*_TIME, _NONE), (str, _NONE)
+#: The classes that each fact can be of, in their order.
+_KINDS: tuple[Any, ...] = (_TIME, _TIME, _TIME, _TEXT, _LIMIT, _LIMIT, _LIMIT, (bool,), _TEXT, _TEXT, (bytes, _NONE))
+
+#: What heads say, by head: a request reads the same one to open a session and to save it, the next one what that wrote.
+_known: dict[bytes, Facts] = {}
+_MOST = 4096
 
 
 def head_of(facts: Facts) -> bytes:
@@ -66,7 +70,10 @@ def head_of(facts: Facts) -> bytes:
     told = len(facts)
     while told > _ALWAYS and facts[told - 1] == _DEFAULTS[told - 1 - _ALWAYS]:
         told -= 1
-    return pickle.dumps((facts[:told], {}), entry.PROTOCOL)
+    head = pickle.dumps((facts[:told], {}), entry.PROTOCOL)
+    if _is_sound(facts):
+        _remember(head, facts)
+    return head
 
 
 def facts_of(record: Record) -> Facts:
@@ -77,12 +84,19 @@ def facts_of(record: Record) -> Facts:
     try:
         if record.class_name != CLASS_NAME:
             raise ValueError("the record is not that of a session")
-        return _read(record.head or b"")
+        head = record.head or b""
+        return _known.get(head) or _remember(head, _read(head))
     except Exception as error:  # whoever wrote it may have written anything
         raise NotLoadable(record.class_name, id="a session", reason=str(error)) from error
 
 
-@lru_cache(maxsize=4096)  # a request reads the same head to open a session and to save it
+def _remember(head: bytes, facts: Facts) -> Facts:
+    if len(_known) >= _MOST:
+        _known.clear()
+    _known[head] = facts
+    return facts
+
+
 def _read(head: bytes) -> Facts:
     args, _ = _Plain(io.BytesIO(head)).load()
     facts = Facts(*args)
@@ -93,8 +107,8 @@ def _read(head: bytes) -> Facts:
 
 def _is_sound(facts: Facts) -> bool:
     """Tell whether facts are of the kinds that they are written in: a sweep that stumbles over one sweeps no other."""
-    times = facts.created + facts.used + facts.expires if all(map(isinstance, facts, _KINDS)) else math.nan
-    return not math.isnan(times)
+    fits = all(map(operator.contains, _KINDS, map(type, facts)))
+    return fits and not math.isnan(facts.created + facts.used + facts.expires)
 
 
 class _Plain(pickle.Unpickler):

@@ -7,7 +7,7 @@ from typing import Any
 
 from kiokupy.entry import Record
 from kiokupy.sessions import ids
-from kiokupy.sessions.content import Content, DirectoryObjects, content_of
+from kiokupy.sessions.content import Content, DirectoryObjects
 from kiokupy.sessions.facts import Facts
 from kiokupy.sessions.ids import key_of
 from kiokupy.sessions.merging import Data, Merge
@@ -64,17 +64,16 @@ class Held:
     @property
     def is_changed(self) -> bool:
         """Whether the next save changes a fact."""
-        return self.expected != self.facts
+        return bool(self.changes) and self.expected != self.facts
 
     @property
     def is_pending(self) -> bool:
         """Whether the next save changes more than data and time of use."""
         return self.next_id is not None or self.replaces or self.is_changed
 
-    @property
-    def content(self) -> Content | None:
-        """The data as they are stored."""
-        return None if self.record is None else content_of(self.record)
+    def is_stored(self, content: Content) -> bool:
+        """Tell whether this is what is stored."""
+        return self.record is not None and content.is_in(self.record)
 
     @property
     def was_moved(self) -> bool:

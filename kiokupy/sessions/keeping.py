@@ -10,7 +10,7 @@ from kiokupy.database import Unit
 from kiokupy.directory import Directory, retried
 from kiokupy.entry import Record
 from kiokupy.errors import SessionGone, SettingsError
-from kiokupy.sessions.content import Content, DirectoryObjects, Objects, SessionCodec
+from kiokupy.sessions.content import Content, DirectoryObjects, Objects, SessionCodec, content_of
 from kiokupy.sessions.events import Event, EventKind, Events, Listener
 from kiokupy.sessions.held import Held
 from kiokupy.sessions.ids import key_of
@@ -126,7 +126,7 @@ class Keeper:
     def is_changed(self, session: Session) -> bool:
         """Tell whether a session differs from what is stored; called by :class:`Session`."""
         held = session.held
-        return held.is_pending or self._dump(session) != held.content
+        return held.is_pending or not held.is_stored(self._dump(session))
 
     def is_worth_saving(self, session: Session) -> bool:
         """Tell whether a session is to be stored, if it is not: an empty one is not, and an ended one never."""
@@ -190,11 +190,11 @@ class Keeper:
             self._reject(key, "it is unknown" if shelf.find(key) is None else "it has expired")
             return None
         key, entry, facts = found
-        self.events.tell([self.events.event(EventKind.LOADED, key, facts.principal)])
+        self.events.happened(EventKind.LOADED, key, facts.principal)
         return Held(id, key, facts, entry.record, None)
 
     def _reject(self, key: bytes | None, why: str) -> None:
-        self.events.tell([self.events.event(EventKind.REJECTED, key, None, why)])
+        self.events.happened(EventKind.REJECTED, key, None, why)
 
     def _objects_of(self, session: Session) -> Objects:
         joint = session.joint
@@ -220,16 +220,16 @@ class Keeper:
         self.events.tell([*events, *(saved.events if saved is not None else ())])
 
     def _is_due(self, held: Held, content: Content) -> bool:
-        return held.is_pending or content != held.content or self.policy.is_renewal_due(held.facts)
+        return held.is_pending or not held.is_stored(content) or self.policy.is_renewal_due(held.facts)
 
     def _dump(self, session: Session) -> Content:
-        """Return the content to write; if nothing changed, the very one that is stored."""
-        held, objects = session.held, self._objects_of(session)
-        stored = held.content
-        if held.data is None and stored is not None:
-            return stored
+        """Return the content to write; if nothing changed, that which is stored."""
+        held, record, objects = session.held, session.held.record, self._objects_of(session)
+        if held.data is None and record is not None:
+            return content_of(record)
         content = self._codec.dump(held.data or {}, objects)
-        if held.record is None or stored is None or held.is_touched or content == stored:
+        if record is None or held.is_touched or content.is_in(record):
             return content
         # Bytes can differ where nothing changed: a set comes in another order in another process.
-        return stored if content == self._codec.dump(self._codec.load(held.record, objects), objects) else content
+        is_same = content == self._codec.dump(self._codec.load(record, objects), objects)
+        return content_of(record) if is_same else content

@@ -71,12 +71,14 @@ class SessionPolicy:
         """Whether a login beyond the limit of parallel sessions is refused."""
         return self.at_limit == _REFUSES
 
-    def expiry(self, facts: Facts) -> float:
-        """Return when a session ends of which these facts are true."""
-        idle = self._idle(facts)
+    def expiry(self, facts: Facts, used: float | None = None) -> float:
+        """Return when a session ends of which these facts are true.
+
+        :param used: when it was used last, if not when the facts say.
+        """
         absolute = _own_or(facts.absolute, self.remember_absolute if facts.lasting else self.absolute)
         begun = facts.created if facts.authenticated is None else facts.authenticated
-        return min(facts.used + idle, begun + absolute)
+        return min((facts.used if used is None else used) + self._idle(facts), begun + absolute)
 
     def is_renewal_due(self, facts: Facts) -> bool:
         """Tell whether the use of a session is to be written down, though nothing else changed."""

@@ -124,8 +124,7 @@ class Attempt:
         if self._device is not None:
             user_agent, address = (text if text is None else text[:_LONGEST_TEXT] for text in self._device)
             facts = facts._replace(user_agent=user_agent, address=address)
-        facts = facts._replace(used=self._now)
-        return facts._replace(expires=self._rules.policy.expiry(facts))
+        return facts._replace(used=self._now, expires=self._rules.policy.expiry(facts, self._now))
 
     def _record(self, facts: Facts, before: Record | None = None) -> Record:
         """Return the session's record, once what it refers to is known to be there, and to stay until the commit."""
@@ -140,17 +139,16 @@ class Attempt:
     def _merge(self, key: bytes, stored: Record) -> bool:
         """Take in what others saved since the session was read, and tell whether there is anything to write."""
         held, mine = self._held, self._content
-        assert held.record is not None
-        base = content_of(held.record)
-        theirs = base if stored is held.record else content_of(stored)
-        if theirs == base or held.replaces:
-            return mine != theirs
-        if mine == base:
-            self._content, self._data = theirs, None
+        read = held.record
+        assert read is not None
+        if stored is read or held.replaces or content_of(stored).is_in(read):
+            return not mine.is_in(stored)
+        if mine.is_in(read):
+            self._content, self._data = content_of(stored), None
             return False
         codec, objects = self._rules.codec, self._objects
         self._data = merged(
-            codec.load(held.record, objects),
+            codec.load(read, objects),
             held.data or {},
             codec.load(stored, objects),
             dump=lambda data: codec.dump(data, objects),

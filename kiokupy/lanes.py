@@ -41,7 +41,7 @@ class Lanes:
         """
         lane = self.take()
         try:
-            lane.begin()
+            lane.begin_reading()
             return work(lane)
         except Exception:  # what raises nothing need not enter and leave a context
             with self._database.translated():
@@ -109,6 +109,11 @@ class Lane(Unit):
         self._active = True
         self._sole.begin()
 
+    def begin_reading(self) -> None:
+        """Begin a transaction that writes nothing: the last such one goes on if nothing was committed since."""
+        self._active = True
+        self._sole.begin_reading()
+
     @property
     def has_voted(self) -> bool:
         """Whether the last commit came to its very end; if it failed there it may have been written or not."""
@@ -133,16 +138,26 @@ class _Sole:
         # Whether the storage is told when a transaction is over. It lets go of what it saw then, so that it need not be
         # told to do that when the next one begins.
         self._lets_go = False
+        # The newest transaction when one began that only reads; and whether the storage has to ask others for it.
+        self._seen: bytes | None = None
+        self._asks = False
 
     def registerSynch(self, connection: GraphConnection) -> None:  # noqa: N802  # a transaction manager's method, as are the rest
         self._connection = connection
         self._lets_go = hasattr(connection.records, "afterCompletion")
+        self._asks = hasattr(connection.db().storage, "sync")
 
     def unregisterSynch(self, connection: GraphConnection) -> None:  # noqa: N802
         """Keep it: whoever closes the directory may do so in the midst of a transaction, which has to end yet."""
 
     def begin(self) -> None:
         self._connection.newTransaction(self, sync=not self._lets_go)
+
+    def begin_reading(self) -> None:
+        newest = self._connection.newest()
+        if self._asks or newest != self._seen:
+            self.begin()
+            self._seen = newest
 
     def get(self) -> _Sole:
         return self

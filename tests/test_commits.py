@@ -544,6 +544,21 @@ class TestLanes:
                 unit.commit()
             assert stored(directory) == {"a": str(number)}
 
+    def test_a_read_begins_where_it_was_if_nothing_was_committed(self, directory):
+        directory.write(put("a"))
+        directory.read(put("a", "dropped"))
+        directory.write(lambda unit: None)
+
+        assert [stored(directory), stored(directory)] == [{"a": "x"}] * 2
+
+    @pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL", "ZEO"])
+    def test_a_read_sees_what_another_directory_committed(self, kind, tmp_path):
+        with new_place(kind, tmp_path) as place, place.connect() as one, place.connect() as two:
+            for number in range(5):
+                two.write(put("a", str(number)))
+
+                assert stored(one) == {"a": str(number)}
+
     def test_what_a_read_changes_is_dropped(self, directory):
         directory.read(put("a"))
 

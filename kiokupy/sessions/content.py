@@ -6,6 +6,7 @@ What has an id in the directory is referred to; all other objects belong to the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import NamedTuple, NoReturn, Protocol
 
 from kiokupy import entry
@@ -89,19 +90,16 @@ class SessionCodec:
 
         :raises NotLoadable: the type map refuses something in it, or it does not fit its class.
         """
-        if not (record.refs or record.weak):
-            return _load(record, Expander(self._typemap, _missing, ().__contains__))
-        resolve, exists = objects.finder((*record.refs, *record.weak))
         gone: list[str] = []
-
-        def found(key: str, class_name: str) -> object:
-            try:
-                return resolve(key, class_name)
-            except BrokenReference:
-                gone.append(key)
-                return _Gone()
-
-        data = _load(record, Expander(self._typemap, found, exists))
+        resolve, exists = _NOTHING
+        if record.refs or record.weak:
+            find, exists = objects.finder((*record.refs, *record.weak))
+            resolve = partial(_found, find, gone)
+        try:
+            data: Data = Expander(self._typemap, resolve, exists).load(record.state, record)
+        except Exception:  # what raises nothing need not enter and leave a context
+            with explained(OWNER, record):
+                raise
         if gone:
             data = {key: value for key, value in data.items() if self._is_whole({key: value}, objects)}
         return data
@@ -114,17 +112,20 @@ class SessionCodec:
         return True
 
 
-def _load(record: Record, expander: Expander) -> Data:
+def _found(resolve: Resolve, gone: list[str], key: str, class_name: str) -> object:
     try:
-        data: Data = expander.load(record.state, record)
-    except Exception:
-        with explained(OWNER, record):
-            raise
-    return data
+        return resolve(key, class_name)
+    except BrokenReference:
+        gone.append(key)
+        return _Gone()
 
 
 def _missing(key: str, class_name: str) -> NoReturn:
     raise BrokenReference(referrer=OWNER, target=key)
+
+
+#: What finds nothing, for data that refer to nothing.
+_NOTHING: tuple[Resolve, Callable[[str], bool]] = _missing, ().__contains__
 
 
 class _Gone:

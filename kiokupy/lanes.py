@@ -41,7 +41,7 @@ class Lanes:
         """
         lane = self.take()
         try:
-            lane.begin_reading()
+            lane.begin()
             return work(lane)
         except Exception:  # what raises nothing need not enter and leave a context
             with self._database.translated():
@@ -109,11 +109,6 @@ class Lane(Unit):
         self._active = True
         self._sole.begin()
 
-    def begin_reading(self) -> None:
-        """Begin a transaction that writes nothing: the last such one goes on if nothing was committed since."""
-        self._active = True
-        self._sole.begin_reading()
-
     @property
     def has_voted(self) -> bool:
         """Whether the last commit came to its very end; if it failed there it may have been written or not."""
@@ -138,7 +133,8 @@ class _Sole:
         # Whether the storage is told when a transaction is over. It lets go of what it saw then, so that it need not be
         # told to do that when the next one begins.
         self._lets_go = False
-        # The newest transaction when one began that only reads; and whether the storage has to ask others for it.
+        # The newest transaction when the last one began; and whether the storage has to ask others for it. ZODB's own
+        # look at what changed costs as much as to find a session, and goes through the cache.
         self._seen: bytes | None = None
         self._asks = False
 
@@ -151,12 +147,10 @@ class _Sole:
         """Keep it: whoever closes the directory may do so in the midst of a transaction, which has to end yet."""
 
     def begin(self) -> None:
-        self._connection.newTransaction(self, sync=not self._lets_go)
-
-    def begin_reading(self) -> None:
-        newest = self._connection.newest()
-        if self._asks or newest != self._seen:
-            self.begin()
+        """Begin a transaction: see what was committed since the last one, if anything was."""
+        newest = None if self._asks else self._connection.newest()
+        if newest is None or newest != self._seen:
+            self._connection.newTransaction(self, sync=not self._lets_go)
             self._seen = newest
 
     def get(self) -> _Sole:

@@ -2,7 +2,8 @@
 
 To open a pooled connection, begin a transaction of package ``transaction`` and give both back takes some 60 µs, more
 than a session in the connection's cache takes to be read. A lane is begun in a tenth of that: the storage is asked what
-changed since. The lane used last is taken first, so there are as many as threads work at one moment, with warm caches.
+changed since, if anything did. The lane used last is taken first, so there are as many as threads work at one moment,
+with warm caches.
 """
 
 from __future__ import annotations

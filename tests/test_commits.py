@@ -544,6 +544,15 @@ class TestLanes:
                 unit.commit()
             assert stored(directory) == {"a": str(number)}
 
+    def test_each_connection_sees_what_was_committed_through_another_one(self, directory):
+        def text(unit):
+            return unit.root["entries"]["a"].record.state
+
+        for number in range(3):
+            directory.write(put("a", str(number)))
+
+            assert directory.read(lambda unit: [text(unit), directory.read(text)]) == [str(number).encode()] * 2
+
     def test_a_read_begins_where_it_was_if_nothing_was_committed(self, directory):
         directory.write(put("a"))
         directory.read(put("a", "dropped"))

@@ -15,6 +15,7 @@ from ZODB.Connection import Connection
 
 import kiokupy
 from kiokupy import commits, lanes
+from kiokupy.directory import Directory
 from kiokupy.entry import NEW, Entry, Record
 from kiokupy.errors import ConflictError, StoreError
 
@@ -641,7 +642,8 @@ class TestLanes:
 
         assert memory.read(lambda unit: unit.connection) is not first
 
-    def test_a_server_that_is_gone_is_an_error_of_ours_also_within_a_work(self, tmp_path):
+    @pytest.mark.parametrize("verb", [Directory.read, Directory.write])
+    def test_a_server_that_is_gone_is_an_error_of_ours_also_within_a_work(self, tmp_path, verb):
         def lose(unit):
             unit.connection._storage.load(b"\xff" * 8)
 
@@ -649,7 +651,7 @@ class TestLanes:
             kiokupy.connect("File", path=tmp_path / "store.fs") as directory,
             pytest.raises(StoreError, match="missing"),
         ):
-            directory.write(lose)
+            verb(directory, lose)
 
     def test_closing_waits_for_those_that_write(self, directory):
         crowd, closed = Crowd(directory, put("leader")), []

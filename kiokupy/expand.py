@@ -101,7 +101,9 @@ class Expander:
         :raises NotLoadable: it names something the type map does not.
         """
         assert isinstance(data, bytes)
-        return _Unpickler(io.BytesIO(data), self, record).load()
+        unpickler = _Unpickler(io.BytesIO(data))
+        unpickler.expander, unpickler.record = self, record
+        return unpickler.load()
 
     def restore(self, class_name: str, data: object) -> object:
         """Make an object of what its rule's ``collapse`` gave."""
@@ -137,32 +139,32 @@ _MEANINGS = {(stored.__name__, function.__name__): f"_{function.__name__}" for f
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, buffer: io.BytesIO, expander: Expander, record: Record) -> None:
-        super().__init__(buffer)
-        self._expander, self._record = expander, record
+    # Given to it when it is made: an __init__ in Python would cost as much again as to make it.
+    expander: Expander
+    record: Record
 
     def find_class(self, module: str, name: str) -> Any:
         """Consult the type map, and nothing else."""
         meaning = _MEANINGS.get((module, name))
         if meaning is not None:
             return getattr(self, meaning)
-        return self._expander.typemap.find(module, name)
+        return self.expander.typemap.find(module, name)
 
     def persistent_load(self, pid: Any) -> object:
         """Return a container that has a record of its own."""
         return self._ref(*pid)
 
     def _restore(self, class_name: str, data: object) -> object:
-        return self._expander.restore(class_name, data)
+        return self.expander.restore(class_name, data)
 
     def _ref(self, position: int, class_name: str) -> object:
-        return self._expander.resolve(self._record.refs[position], class_name)
+        return self.expander.resolve(self.record.refs[position], class_name)
 
     def _weak(self, position: int, class_name: str) -> object:
-        key = "" if position == stored.DEAD else self._record.weak[position]
-        if not key or not self._expander.exists(key):
+        key = "" if position == stored.DEAD else self.record.weak[position]
+        if not key or not self.expander.exists(key):
             return weak.dead()
-        return weak.made(self._expander.resolve(key, class_name), key, class_name)
+        return weak.made(self.expander.resolve(key, class_name), key, class_name)
 
 
 def _set_state(obj: Any, state: Any) -> None:

@@ -98,14 +98,14 @@ class Commits:
         if write.is_done and not write.leads:
             return
         with self._lock:
-            done = [other for other in batch if other.is_done]
-            for other in [write, *done]:
-                self._queue.pop(other, None)
+            self._queue.pop(write, None)
+            for other in batch:
+                if other.is_done:
+                    self._queue.pop(other, None)
+                    other.go()
             for first in islice(self._queue, 1):
                 first.leads = True
                 first.go()
-            for other in done:
-                other.go()
 
     def _commit(self, writes: list[_Write[Any]]) -> None:
         """Commit writes together, or, if one of them fails, apart: halves, and halves of these."""

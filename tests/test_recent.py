@@ -1,6 +1,7 @@
 """Records that File keeps in memory after they were written: always the current ones, and never too many."""
 
 import contextlib
+import os
 
 import pytest
 
@@ -10,8 +11,11 @@ from kiokupy.entry import NEW, Entry, Record
 from kiokupy.maintenance import pack
 
 
-@pytest.fixture
-def directory(tmp_path):
+@pytest.fixture(params=["at once", "as FileStorage does"])
+def directory(tmp_path, monkeypatch, request):
+    """A store whose file is read in one step, or, as where the system cannot do that, in several."""
+    if request.param == "as FileStorage does":
+        monkeypatch.delattr(os, "pread")
     with kiokupy.connect("File", path=tmp_path / "store.fs") as directory:
         yield directory
 
@@ -42,8 +46,11 @@ def text_of(directory, key):
 @contextlib.contextmanager
 def unreadable(directory, monkeypatch):
     """Let whoever reads the file fail."""
+    storage = storage_of(directory)
     with monkeypatch.context() as patch:
-        patch.setattr(storage_of(directory)._files, "get", lambda: 1 / 0)
+        patch.setattr(storage._files, "get", lambda: 1 / 0)
+        if storage._current is not None:
+            patch.setattr(storage._current, "find", lambda oid: 1 / 0)
         yield
 
 

@@ -22,10 +22,9 @@ class Recent:
         self._records: dict[bytes, tuple[bytes, bytes]] = {}
         self._bytes = 0
 
-    def find(self, oid: bytes, before: bytes) -> tuple[bytes, bytes] | None:
-        """Return the state of a record before a transaction, and the one that wrote it; ``None``: ask the file."""
-        found = self._records.get(oid)
-        return found if found is not None and found[1] < before else None
+    def find(self, oid: bytes) -> tuple[bytes, bytes] | None:
+        """Return the state of a record and the transaction that wrote it; ``None``: ask the file."""
+        return self._records.get(oid)
 
     def keep(self, oid: bytes, data: bytes, tid: bytes) -> None:
         """Put a record in; those that came first go."""

@@ -12,6 +12,7 @@ from weakref import WeakSet
 from ZODB.FileStorage import FileStorage
 from ZODB.utils import u64, z64
 
+from kiokupy.backends.current import Current, head
 from kiokupy.backends.recent import Recent
 from kiokupy.backends.syncing import Syncing, sync_file, sync_folder
 
@@ -52,13 +53,22 @@ class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annot
     def __init__(self, path: str, syncing: Syncing, *, read_only: bool) -> None:
         self._syncing, self._replaced = syncing, False
         self._recent = Recent()
+        self._current: Current | None = None
         # What the current transaction stored, by oid.
         self._stored: dict[bytes, bytes] = {}
         super().__init__(path, read_only=read_only)
         if self._ltid == z64 and self._pos > _EMPTY:  # FileStorage took the zeros for the last transaction's number
             self._ltid = self._last()
-        syncing.follow(self._file.fileno())
+        self._follow()
         _opened.add(self)
+
+    def _follow(self) -> None:
+        """Sync this file from now on, and read its records."""
+        self._syncing.follow(self._file.fileno())
+        self._current = None
+        if hasattr(os, "pread"):
+            with suppress(OSError):  # without a descriptor to spare FileStorage reads them
+                self._current = Current(os.dup(self._file.fileno()), self._index)
 
     def _last(self) -> bytes:
         """Return the number of the last transaction, which begins with it; its length stands at its end."""
@@ -73,15 +83,45 @@ class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annot
         super().tpc_begin(transaction, tid, status)
         self._stored = {}
 
+    def lastTransaction(self) -> bytes:  # noqa: N802  # its name
+        """Return the number of the last transaction that is committed. Who asks does not wait for one that is not yet."""
+        return self._ltid
+
     def loadBefore(self, oid: bytes, tid: bytes) -> Any:  # noqa: N802  # its name
         """Return the state that a record had before a transaction, that one's number, and that of the one after it."""
-        found = self._recent.find(oid, tid)
-        return super().loadBefore(oid, tid) if found is None else (*found, None)
+        found = self._newest(oid)
+        return super().loadBefore(oid, tid) if found is None or found[1] >= tid else (*found, None)
+
+    def getTid(self, oid: bytes) -> bytes:  # noqa: N802  # its name
+        """Return the number of the transaction that wrote a record last."""
+        found = self._newest(oid)
+        tid: bytes = super().getTid(oid) if found is None else found[1]
+        return tid
+
+    def _newest(self, oid: bytes) -> tuple[bytes, bytes] | None:
+        """Return the current state of a record and the transaction that wrote it; ``None``: ask FileStorage.
+
+        Of what is being committed others may have heard, and the index not yet: FileStorage's locks wait for it.
+        """
+        if oid in self._tindex:
+            return None
+        found = self._recent.find(oid)
+        return self._current.find(oid) if found is None and self._current is not None else found
 
     def store(self, oid: bytes, oldserial: bytes, data: bytes, version: str, transaction: Any) -> None:
         """Write a record in the transaction."""
-        super().store(oid, oldserial, data, version, transaction)
+        found = self._newest(oid) if transaction is self._transaction else None
+        if found is not None and found[1] == oldserial:
+            self._append(oid, data)
+        else:  # it is new, or there is a conflict
+            super().store(oid, oldserial, data, version, transaction)
         self._stored[oid] = data
+
+    def _append(self, oid: bytes, data: bytes) -> None:
+        with self._lock:
+            self._tindex[oid] = self._pos + self._thl + self._tfile.tell()
+            self._tfile.write(head(oid, self._tid, self._index[oid], self._pos, len(data)))
+            self._tfile.write(data)
 
     def tpc_vote(self, transaction: Any) -> Any:
         """Write the transaction, not committed yet.
@@ -163,7 +203,7 @@ class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annot
             self._replaced = False
             self._recent.clear()
             sync_folder(Path(self._file_name).parent)
-            self._syncing.follow(self._file.fileno())
+            self._follow()
 
     def close(self) -> None:
         """Sync, and close.
@@ -171,6 +211,7 @@ class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annot
         :raises StoreError: an fsync has failed; the storage is closed all the same.
         """
         self._syncing.close()
+        self._current = None
         super().close()
         self._syncing.check()
 

@@ -84,7 +84,7 @@ class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annot
         self._stored = {}
 
     def lastTransaction(self) -> bytes:  # noqa: N802  # its name
-        """Return the number of the last transaction that is committed. Who asks does not wait for one that is not yet."""
+        """Return the number of the last transaction that is committed; one that is on its way is not waited for."""
         return self._ltid
 
     def loadBefore(self, oid: bytes, tid: bytes) -> Any:  # noqa: N802  # its name

@@ -9,21 +9,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from persistent import Persistent
 from ZODB import DB
 from ZODB.Connection import Connection
 from ZODB.POSException import POSKeyError
-from ZODB.serialize import ObjectReader, referencesf
+from ZODB.serialize import referencesf
 from ZODB.utils import p64, u64, z64
 
 from kiokupy import resolving
 from kiokupy.collections.bulk import Bulk
 from kiokupy.errors import ScopeClosed
 from kiokupy.graph import Graph
+from kiokupy.readers import Reader
 from kiokupy.rules import name_of
-from kiokupy.writers import MARK, Verbatim, is_ours, is_quick, writer_of
+from kiokupy.writers import Verbatim, is_ours, is_quick, writer_of
 
 T = TypeVar("T")
 
@@ -39,7 +40,7 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._reader = _Reader(self, self._cache, self._db.classFactory)
+        self._reader = Reader(self, self._cache, self._db.classFactory)
         # The transaction that it takes part in; None: it was given back since.
         self._transaction: Any = None
 
@@ -78,8 +79,11 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
     def setstate(self, obj: Any) -> None:
         """Load an object's state; of an object from before :meth:`forget` it is refused."""
         self._check_present(obj)
-        with self._db.translated(self.tid):
+        try:
             super().setstate(obj)
+        except Exception:
+            with self._db.translated(self.tid):
+                raise
 
     @property
     def tid(self) -> bytes | None:
@@ -198,15 +202,6 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
                 if oid not in seen:
                     seen.add(oid)
                     pending.append(self.get(oid))
-
-
-class _Reader(ObjectReader):  # type: ignore[misc]  # ZODB has no annotations
-    def _load_reference(self, key: bytes, database: str | None = None) -> object:
-        if database is None or not database.startswith(MARK):
-            return self.load_persistent_weakref(key, database)
-        return self._conn.graph.resolve(bytes(key).decode(), database[len(MARK) :])
-
-    loaders: ClassVar = {**ObjectReader.loaders, "w": _load_reference}
 
 
 class GraphDB(DB):  # type: ignore[misc]  # ZODB has no annotations

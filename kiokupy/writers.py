@@ -62,7 +62,7 @@ def _entry_record(obj: Entry) -> bytes:
     pickler = pickle.Pickler(buffer, _protocol)
     pickler.memo = _ENTRY_MEMO  # as after the class
     pickler.dump(obj.__getstate__())
-    return _ENTRY_CLASS + buffer.getvalue()
+    return ENTRY_CLASS + buffer.getvalue()
 
 
 #: The leaves of trees; what they refer to mostly; and all that can be looked up in a dict.
@@ -82,7 +82,7 @@ def _pickled_class() -> tuple[bytes, dict[int, tuple[int, object]]]:
 
 
 #: The first pickle of every entry's record, and the memo that the second one goes on with.
-_ENTRY_CLASS, _ENTRY_MEMO = _pickled_class()
+ENTRY_CLASS, _ENTRY_MEMO = _pickled_class()
 
 
 class _Writer(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations

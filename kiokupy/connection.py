@@ -33,8 +33,9 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
     """A connection whose Persistent objects may hold first-class plain objects."""
 
     graph: Graph = Graph()
-    # ZODB's: what changed in the transaction.
+    # ZODB's: what changed in the transaction; and, while it is written, what was added by that.
     _registered_objects: list[Persistent]
+    _added_during_commit: list[Persistent] | None
     #: Answers the classes that records name, instead of the database's own way; until :meth:`forget`.
     find_class: Callable[[str, str], Any] | None = None
 
@@ -62,15 +63,17 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
     def _commit(self, transaction: Any) -> None:
         """Write what changed. Of most objects that is done here: ZODB makes a pickler for each, and need not."""
         changed = self._registered_objects
-        quick = {id(obj) for obj in changed if obj._p_changed and obj._p_serial != z64 and is_quick(obj)}
-        self._registered_objects = [obj for obj in changed if id(obj) not in quick]
+        quick = [obj for obj in changed if obj._p_changed and obj._p_serial != z64 and is_quick(obj)]
+        done = set(map(id, quick))
+        self._registered_objects = [obj for obj in changed if id(obj) not in done]
         try:
             super()._commit(transaction)
         finally:
             self._registered_objects = changed
-        for obj in changed:
-            if id(obj) in quick:
-                super()._store_objects(writer_of(obj), transaction)
+        self._added_during_commit = []  # by what a tree holds, while it is written
+        self._store_objects(quick, transaction)
+        self._store_objects(self._added_during_commit, transaction)
+        self._added_during_commit = None
 
     def _store_objects(self, writer: Any, transaction: Any) -> None:
         for obj in writer:

@@ -182,3 +182,17 @@ def test_what_a_record_names_is_neither_imported_nor_called(written, tmp_path, c
 def test_a_record_that_is_none_cannot_be_read(written, cls, state):
     with pytest.raises(StoreUnreadable):
         written(cls, state)
+
+
+def test_ctrl_c_in_the_midst_of_a_record_is_not_taken_for_a_fault_of_it(directory):
+    interrupts = [KeyboardInterrupt]
+
+    def find_class(module, name):
+        while interrupts:
+            raise interrupts.pop()
+        return PersistentMapping
+
+    with directory.new_unit() as unit:
+        unit.connection.find_class = find_class
+        with pytest.raises(KeyboardInterrupt):
+            unit.connection._reader.getState(pickle.dumps(OOBTree, 3) + b"cshop\nCart\n.")

@@ -414,3 +414,29 @@ def change_at_random(tree, random):
             tree.insert(key)
         else:
             tree[key] = random.choice([*PLAIN, cart(), OOTreeSet([key])])
+
+
+class Adding:
+    """Adds a record when its own state is asked for."""
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def __getstate__(self):
+        added = PersistentMapping(a=1)
+        self.connection.add(added)
+        return {"oid": added._p_oid}
+
+
+def test_what_is_added_while_a_tree_is_written_is_written_too():
+    with directory_on(CountingStorage(), [intrinsic(Adding)]) as directory, directory.new_unit() as unit:
+        unit.root["tree"] = OOBTree({number: number for number in range(100)})
+        unit.commit()
+        unit.begin()
+        unit.root["tree"][5] = Adding(unit.connection)
+        unit.commit()
+        unit.connection.forget()
+        unit.begin()
+        record = unit.connection.raw(unit.root["tree"][5].oid)
+        assert referencesf(record) == []
+        assert record.startswith(b"\x80\x03cpersistent.mapping\nPersistentMapping\n")

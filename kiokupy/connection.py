@@ -9,21 +9,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from persistent import Persistent
 from ZODB import DB
 from ZODB.Connection import Connection
 from ZODB.POSException import POSKeyError
-from ZODB.serialize import ObjectReader, referencesf
+from ZODB.serialize import referencesf
 from ZODB.utils import p64, u64, z64
 
 from kiokupy import resolving
 from kiokupy.collections.bulk import Bulk
 from kiokupy.errors import ScopeClosed
 from kiokupy.graph import Graph
+from kiokupy.readers import Reader
 from kiokupy.rules import name_of
-from kiokupy.writers import MARK, Verbatim, is_ours, is_quick, writer_of
+from kiokupy.writers import Verbatim, is_ours, is_quick, writer_of
 
 T = TypeVar("T")
 
@@ -32,14 +33,15 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
     """A connection whose Persistent objects may hold first-class plain objects."""
 
     graph: Graph = Graph()
-    # ZODB's: what changed in the transaction.
+    # ZODB's: what changed in the transaction; and, while it is written, what was added by that.
     _registered_objects: list[Persistent]
+    _added_during_commit: list[Persistent] | None
     #: Answers the classes that records name, instead of the database's own way; until :meth:`forget`.
     find_class: Callable[[str, str], Any] | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._reader = _Reader(self, self._cache, self._db.classFactory)
+        self._reader = Reader(self, self._cache, self._db.classFactory)
         # The transaction that it takes part in; None: it was given back since.
         self._transaction: Any = None
 
@@ -61,15 +63,17 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
     def _commit(self, transaction: Any) -> None:
         """Write what changed. Of most objects that is done here: ZODB makes a pickler for each, and need not."""
         changed = self._registered_objects
-        quick = {id(obj) for obj in changed if obj._p_changed and obj._p_serial != z64 and is_quick(obj)}
-        self._registered_objects = [obj for obj in changed if id(obj) not in quick]
+        quick = [obj for obj in changed if obj._p_changed and obj._p_serial != z64 and is_quick(obj)]
+        done = set(map(id, quick))
+        self._registered_objects = [obj for obj in changed if id(obj) not in done]
         try:
             super()._commit(transaction)
         finally:
             self._registered_objects = changed
-        for obj in changed:
-            if id(obj) in quick:
-                super()._store_objects(writer_of(obj), transaction)
+        self._added_during_commit = []  # by what a tree holds, while it is written
+        self._store_objects(quick, transaction)
+        self._store_objects(self._added_during_commit, transaction)
+        self._added_during_commit = None
 
     def _store_objects(self, writer: Any, transaction: Any) -> None:
         for obj in writer:
@@ -78,8 +82,11 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
     def setstate(self, obj: Any) -> None:
         """Load an object's state; of an object from before :meth:`forget` it is refused."""
         self._check_present(obj)
-        with self._db.translated(self.tid):
+        try:
             super().setstate(obj)
+        except Exception:
+            with self._db.translated(self.tid):
+                raise
 
     @property
     def tid(self) -> bytes | None:
@@ -198,15 +205,6 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
                 if oid not in seen:
                     seen.add(oid)
                     pending.append(self.get(oid))
-
-
-class _Reader(ObjectReader):  # type: ignore[misc]  # ZODB has no annotations
-    def _load_reference(self, key: bytes, database: str | None = None) -> object:
-        if database is None or not database.startswith(MARK):
-            return self.load_persistent_weakref(key, database)
-        return self._conn.graph.resolve(bytes(key).decode(), database[len(MARK) :])
-
-    loaders: ClassVar = {**ObjectReader.loaders, "w": _load_reference}
 
 
 class GraphDB(DB):  # type: ignore[misc]  # ZODB has no annotations

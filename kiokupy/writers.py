@@ -8,7 +8,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-from BTrees.OOBTree import OOBucket, OOSet
+from BTrees.OOBTree import OOBTree, OOBucket, OOSet, OOTreeSet
 from persistent import Persistent
 from ZODB._compat import PersistentPickler, _protocol
 from ZODB.serialize import ObjectWriter, binary
@@ -48,7 +48,7 @@ def _is_alone(obj: object) -> bool:
 
 def is_quick(obj: object) -> bool:
     """Tell whether an object is one for whose writer ZODB need not make a pickler."""
-    return _is_alone(obj) or type(obj) in _BUCKETS
+    return _is_alone(obj) or type(obj) in _NODES
 
 
 def writer_of(obj: Persistent) -> Any:
@@ -62,12 +62,13 @@ def _entry_record(obj: Entry) -> bytes:
     pickler = pickle.Pickler(buffer, _protocol)
     pickler.memo = _ENTRY_MEMO  # as after the class
     pickler.dump(obj.__getstate__())
-    return _ENTRY_CLASS + buffer.getvalue()
+    return ENTRY_CLASS + buffer.getvalue()
 
 
-#: The leaves of trees; what they refer to mostly; and all that can be looked up in a dict.
-_BUCKETS = frozenset({OOBucket, OOSet})
-_REFERRED_TO = _BUCKETS | {Entry}
+#: Trees and their inner nodes; all nodes; what these refer to mostly; and all that can be looked up in a dict.
+_TREES = frozenset({EntryTree, OOBTree, OOTreeSet})
+_NODES = _TREES | {OOBucket, OOSet}
+_REFERRED_TO = _NODES | {Entry}
 _KNOWN = _REFERRED_TO | {str, int, bytes, float, bool, type(None)}
 
 #: Never Persistent nor first-class.
@@ -82,7 +83,7 @@ def _pickled_class() -> tuple[bytes, dict[int, tuple[int, object]]]:
 
 
 #: The first pickle of every entry's record, and the memo that the second one goes on with.
-_ENTRY_CLASS, _ENTRY_MEMO = _pickled_class()
+ENTRY_CLASS, _ENTRY_MEMO = _pickled_class()
 
 
 class _Writer(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
@@ -103,7 +104,7 @@ class _Writer(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
     def serialize(self, obj: Any) -> Any:
         if _is_alone(obj):
             return _entry_record(obj)
-        return self._bucket_record(obj) if type(obj) in _BUCKETS else self._any_record(obj)
+        return self._node_record(obj) if type(obj) in _NODES else self._any_record(obj)
 
     def _any_record(self, obj: Any) -> Any:
         if self._p is None:
@@ -112,18 +113,21 @@ class _Writer(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
             self._p.dispatch_table = _Reducers(self._jar.graph)
         return super().serialize(obj)
 
-    def _bucket_record(self, obj: Any) -> Any:
-        """Return the record of a leaf of a tree.
+    def _node_record(self, obj: Any) -> Any:
+        """Return the record of a node of a tree.
 
         ZODB's pickler asks in Python of each key and each value whether it is a reference. Where all else is plain, a
         dict is asked, in C; but of what is referred to twice ZODB writes the reference twice.
         """
         state = obj.__getstate__()
-        parts = [*state[0], *state[1:]]  # keys and values, and the next leaf
+        parts = _parts(obj, state)
         references = [part for part in parts if type(part) in _REFERRED_TO]
         if not _KNOWN.issuperset(map(type, parts)) or len(set(references)) < len(references):
             return self._any_record(obj)
-        ids = {reference: self._reference(reference) for reference in references}
+        ids: dict[Any, Any] = {reference: self._reference(reference) for reference in references}
+        if state is not None and len(state) > 1:  # a leaf: the next one, or the first one, which may be a part too
+            leaf = object()
+            ids[leaf], state = self._reference(state[1]), (state[0], leaf)
         buffer = io.BytesIO()
         pickler = PersistentPickler(ids.get, buffer, _protocol)
         pickler.dump(type(obj))
@@ -134,6 +138,15 @@ class _Writer(ObjectWriter):  # type: ignore[misc]  # ZODB has no annotations
         if obj._p_jar is self._jar:
             return binary(obj._p_oid), type(obj)
         return super().persistent_id(obj)  # a new one gets an oid, and is written next
+
+
+def _parts(node: object, state: Any) -> Any:
+    """Return the keys, values and nodes in the state of a node of a tree."""
+    if state is None:
+        return ()
+    if type(node) in _TREES and len(state) == 1:  # it holds its only leaf
+        return state[0][0][0]
+    return state[0]
 
 
 class _Reducers:

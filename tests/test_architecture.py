@@ -27,6 +27,7 @@ LAYERS = [
         "resolving",
         "connection",
         "writers",
+        "readers",
         "lastword",
         "database",
         "lanes",

@@ -5,13 +5,15 @@ import datetime
 import pickle
 import zlib
 from decimal import Decimal
+from random import Random
 
 import pytest
 from BTrees.OOBTree import OOBTree, OOTreeSet
 from graph_classes import Account, Bag, Colour, FrozenSlots, Money, Pair, Person, Reduced, Rows, Slotted, WithNewArgs
 from graph_stores import CountingStorage, directory_in, directory_on
+from persistent import Persistent
 from persistent.mapping import PersistentMapping
-from ZODB.serialize import ObjectWriter
+from ZODB.serialize import ObjectWriter, referencesf
 
 import kiokupy
 from kiokupy import ids
@@ -333,29 +335,108 @@ def test_a_connection_writes_an_entry_byte_for_byte_as_zodb_does(record):
         assert unit.connection.raw(entry._p_oid) == ObjectWriter(entry).serialize(entry)
 
 
-@pytest.mark.parametrize("size", [0, 1, 5, 100])
+def cart():
+    return Entry(Record("shop:Cart", None, b"state", (), 0))
+
+
+PLAIN = ["text", 5, None, 1.5, b"bytes", True]
+VALUES = {
+    "entries": lambda: [cart() for _ in range(10)],
+    "few entries": lambda: [cart(), cart()],
+    "nodes": lambda: [EntryTree(), OOTreeSet("ab"), OOBTree({"a": 1})],
+    "plain": lambda: [*PLAIN, cart(), cart()],
+    "classes": lambda: [*PLAIN, Colour],
+    "values": lambda: [*PLAIN, [1], {"a": cart()}, Decimal(1)],
+    "applications": lambda: [*PLAIN, PersistentMapping(), PersistentMapping(a=cart())],
+}
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 100, 3000])
+@pytest.mark.parametrize("values", VALUES)
 @pytest.mark.parametrize("kind", [EntryTree, OOBTree, OOTreeSet])
-def test_nodes_of_trees_are_written_as_zodb_writes_them(kind, size):
-    """Also those of an application's trees, with values of any plain kind or none."""
-    values = [Entry(Record("shop:Cart", None, b"state", (), 0)), "text", 5, None, 1.5, b"bytes", True, Colour]
-    tree = kind()
+def test_nodes_of_trees_are_written_as_zodb_writes_them(kind, size, values):
+    """Also those of an application's trees, with values of any kind or none."""
+    tree, chosen = kind(), VALUES[values]()
     for number in range(size):
-        key = f"key {number:03}"
+        key = f"key {number:04}"
         if kind is OOTreeSet:
             tree.insert(key)
         else:
-            tree[key] = Entry(values[0].record) if kind is EntryTree else values[number % len(values)]
+            tree[key] = chosen[number % len(chosen)]
     with kiokupy.connect() as directory, directory.new_unit() as unit:
         unit.root["node"] = tree
         unit.savepoint()
-        for node in [tree, *_buckets(tree)]:
+        for node in _nodes(tree):
             assert writer_of(node).serialize(node) == ObjectWriter(node).serialize(node)
 
 
-def _buckets(tree):
-    state = tree.__getstate__()
-    bucket = state[1] if state is not None and len(state) == 2 else None
-    while bucket is not None:
-        yield bucket
-        state = bucket.__getstate__()
-        bucket = state[1] if len(state) == 2 else None
+def _nodes(node):
+    """Yield a node of a tree and all below it."""
+    yield node
+    state = node.__getstate__()
+    if state is not None and isinstance(node, OOBTree | OOTreeSet):
+        for child in {id(part): part for part in state[0][::2] if isinstance(part, Persistent)}.values():
+            yield from _nodes(child)
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("kind", [EntryTree, OOBTree, OOTreeSet])
+def test_trees_that_change_are_written_as_zodb_writes_them(kind, seed):
+    """With new nodes and without, in commits and savepoints; each record of the store, in the end."""
+    random = Random(seed)
+    with directory_on(CountingStorage()) as directory:
+        with directory.new_unit() as unit:
+            unit.root["tree"] = kind()
+            for _ in range(30):
+                change_at_random(unit.root["tree"], random)
+                if random.random() < 0.3:
+                    unit.savepoint()
+                elif random.random() < 0.5:
+                    unit.commit()
+                    unit.begin()
+            unit.commit()
+        with directory.new_unit() as unit:
+            pending, seen = [unit.connection.root()], set()
+            while pending:
+                node = pending.pop()
+                record = unit.connection.raw(node._p_oid)
+                assert record == ObjectWriter(node).serialize(node)
+                seen.add(node._p_oid)
+                pending += [unit.connection.get(oid) for oid in referencesf(record) if oid not in seen]
+
+
+def change_at_random(tree, random):
+    for _ in range(random.choice([1, 10, 300])):
+        key = f"key {random.randrange(2000)}"
+        if random.random() < 0.2:
+            tree.discard(key) if isinstance(tree, OOTreeSet) else tree.pop(key, None)
+        elif isinstance(tree, OOTreeSet):
+            tree.insert(key)
+        else:
+            tree[key] = random.choice([*PLAIN, cart(), OOTreeSet([key])])
+
+
+class Adding:
+    """Adds a record when its own state is asked for."""
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def __getstate__(self):
+        added = PersistentMapping(a=1)
+        self.connection.add(added)
+        return {"oid": added._p_oid}
+
+
+def test_what_is_added_while_a_tree_is_written_is_written_too():
+    with directory_on(CountingStorage(), [intrinsic(Adding)]) as directory, directory.new_unit() as unit:
+        unit.root["tree"] = OOBTree({number: number for number in range(100)})
+        unit.commit()
+        unit.begin()
+        unit.root["tree"][5] = Adding(unit.connection)
+        unit.commit()
+        unit.connection.forget()
+        unit.begin()
+        record = unit.connection.raw(unit.root["tree"][5].oid)
+        assert referencesf(record) == []
+        assert record.startswith(b"\x80\x03cpersistent.mapping\nPersistentMapping\n")

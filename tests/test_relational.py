@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import sqlite3
 import threading
 from urllib.parse import urlsplit, urlunsplit
 
@@ -9,13 +10,14 @@ import psycopg2
 import pytest
 import servers
 from conftest import new_place
+from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
 from relstorage.storage.tpc import vote
 from ZODB.Connection import TransactionMetaData
 from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError, POSKeyError
 from ZODB.tests.MinPO import MinPO
 from ZODB.tests.StorageTestBase import zodb_pickle
-from ZODB.utils import z64
+from ZODB.utils import p64, u64, z64
 
 import kiokupy
 from kiokupy.backends import pgadapter
@@ -87,7 +89,7 @@ class Relay:
         self._listener = socket.create_server(("127.0.0.1", 0))
         user = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
         self.url = urlunsplit(parts._replace(netloc=f"{user}127.0.0.1:{self._listener.getsockname()[1]}"))
-        self.count = 0
+        self.count = self.bytes = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
@@ -101,6 +103,7 @@ class Relay:
         with source, target, contextlib.suppress(OSError):
             while data := source.recv(1 << 20):
                 self.count += counted
+                self.bytes += counted * len(data)
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
 
@@ -157,6 +160,17 @@ class TestSQLite:
                 other.tpc_vote(second)
             one.tpc_finish(first)
 
+    def test_who_copies_a_transaction_has_the_database_for_itself(self, tmp_path):
+        with kiokupy.connect(f"sqlite:///{tmp_path}/impatient?commit_lock_timeout=0") as directory:
+            one, other = (directory._database._db.storage.new_instance() for _ in range(2))
+            for storage in (one, other):
+                storage.poll_invalidations()
+            copied = TransactionMetaData()
+            one.tpc_begin(copied, p64(u64(one.lastTransaction()) + 1))
+            with pytest.raises(ConflictError):
+                store(other, (other.new_oid(), z64, 1))
+            one.tpc_abort(copied)
+
     def test_a_connection_that_was_closed_is_opened_again(self, directory):
         def close(unit):
             unit.connection._storage._load_connection.connection.close()
@@ -168,14 +182,18 @@ class TestSQLite:
         assert text_of(directory, "a") == "3"
 
     def test_rows_left_unread_do_not_keep_the_past(self, directory):
+        """SQLite could not begin its log anew."""
+
         def leave(unit):
             unit.connection._storage._load_connection.cursor.execute("SELECT zoid FROM object_state")
 
         directory.read(leave)
-        with kiokupy.connect(directory._database.location.replace("sqlite:", "sqlite:///")) as other:
-            other.write(put("a", "3"))
+        directory.write(put("a", "3"))
+        database = directory._database.location.removeprefix("sqlite:")
+        with contextlib.closing(sqlite3.connect(f"{database}/main.sqlite3", timeout=0)) as connection:
+            [is_busy, *_] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
-        assert text_of(directory, "a") == "3"
+        assert not is_busy
 
 
 class TestPostgreSQL:
@@ -201,21 +219,24 @@ class TestPostgreSQL:
             assert relay.count - count == 2 + 4
 
     def test_connections_that_the_server_closed_are_opened_again(self, url, directory):
-        def end_them():
+        def end_them(name):
             with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
                 cursor.execute(
                     "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    " WHERE datname = current_database() AND application_name = %s",
+                    (name,),
                 )
 
         directory.write(put("a", "1"))
-        end_them()
-        directory.write(put("a", "2"))
-        end_them()
+        with directory.new_unit() as unit:
+            end_them("RS: Store")
+            put("a", "2")(unit)
+            unit.commit()
+        end_them("RS: Load")
         assert text_of(directory, "a") == "2"
 
     @pytest.mark.parametrize("most", [-1, 1 << 20])
-    def test_large_transactions_and_small_ones_merge_and_conflict_alike(self, directory, monkeypatch, most):
+    def test_large_transactions_and_small_ones_merge_and_conflict_alike(self, url, directory, monkeypatch, most):
         monkeypatch.setattr(pgadapter, "_MOST_BYTES", most)
         directory.write(put("a", "1"))
         with directory.new_unit() as slow, directory.new_unit() as slower:
@@ -227,7 +248,17 @@ class TestPostgreSQL:
             with pytest.raises(kiokupy.errors.ConflictError):
                 slower.commit()
 
-        assert [text_of(directory, key) for key in "abc"] == ["4", "2", "x" * 5_000]
+        with kiokupy.connect(url) as other:  # it has nothing in its cache
+            assert [text_of(other, key) for key in "abc"] == ["4", "2", "x" * 5_000]
+
+    def test_a_large_object_is_sent_as_it_is(self, url):
+        """As a parameter it would be twice as long."""
+        with Relay(url) as relay, kiokupy.connect(relay.url) as directory:
+            directory.write(put("a", "1"))
+            size = relay.bytes
+            directory.write(put("a", "x" * 2_000_000))
+
+            assert 2_000_000 < relay.bytes - size < 2_100_000
 
     def test_what_another_transaction_is_about_to_change_is_not_held_as_read(self, directory):
         directory.write(put("a", "1"))
@@ -253,12 +284,27 @@ class TestPostgreSQL:
         """As psycopg2 would have it, a transaction begins with whatever is said first."""
         reader, writer = new_storage(), new_storage()
         oid = writer.new_oid()
-        tid = store(writer, (oid, z64, 1))
+        tid = u64(store(writer, (oid, z64, 1)))
         reader.afterCompletion()
-        assert reader.load(oid)[1] == tid
-        store(writer, (oid, tid, 2))
+        seen = []
+        for _ in range(2):
+            cursor = reader._load_connection.cursor
+            cursor.execute(
+                "SELECT count(*), current_setting('transaction_read_only') FROM object_state WHERE tid > %s", (tid,)
+            )
+            seen += cursor.fetchall()
+            store(writer, (writer.new_oid(), z64, 2))
 
-        assert reader.load(oid)[1] == tid
+        assert seen == [(0, "on"), (0, "on")]
+
+    def test_a_cursor_of_the_server_is_in_a_transaction(self, new_storage):
+        """Outside of one the server keeps all that it found until somebody has fetched it."""
+        storage = new_storage()
+        storage.afterCompletion()
+        load = storage._load_connection
+        with load.server_side_cursor() as cursor:
+            cursor.execute("SELECT zoid FROM object_state")
+            assert load.connection.get_transaction_status() == TRANSACTION_STATUS_INTRANS
 
     def test_replicas_and_blobs_are_left_to_relstorage(self, url, tmp_path):
         with kiokupy.connect(url, blob_dir=str(tmp_path)) as directory:
@@ -286,6 +332,15 @@ def test_what_another_thread_saw_since_is_seen_too(new_storage, monkeypatch):
 
     assert set(reader.poll_invalidations()) == {first, second}
     assert reader.load(second)[0] == zodb_pickle(MinPO(2))
+
+
+def test_a_storage_is_not_told_of_its_own_transactions(new_storage):
+    storage, other = new_storage(), new_storage()
+    oids = [storage.new_oid(), other.new_oid()]
+    for instance, oid in zip((storage, other), oids, strict=True):
+        store(instance, (oid, z64, 1))
+
+    assert [set(instance.poll_invalidations()) for instance in (other, storage)] == [{oids[0]}, {oids[1]}]
 
 
 def test_what_a_storage_noted_between_transactions_is_told(new_storage):

@@ -6,6 +6,7 @@ That takes longer than to read a session that is in memory.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from relstorage.cache.interfaces import CacheConsistencyError
@@ -30,10 +31,9 @@ class Storage(RelStorage):  # type: ignore[misc]  # RelStorage has no annotation
         noted = getattr(self, "_RelStorage__queued_changes", None)
         is_plain = noted is not None and not noted and load.connection is not None and not load.active
         if is_plain and cache.object_index is not None and not cache.detached:
-            try:
+            # Else RelStorage rolls back and begins again: it may have to connect again, or to clear its cache.
+            with suppress(*load._closed_exceptions, CacheConsistencyError, _SeenMore):
                 return self._changes()
-            except (*load._closed_exceptions, CacheConsistencyError, _SeenMore):
-                load.rollback_quietly()  # and RelStorage begins again: it connects again, or clears its cache
         changed: dict[bytes, int] | None = super().poll_invalidations()
         return changed
 

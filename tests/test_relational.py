@@ -187,8 +187,8 @@ class TestSQLite:
         def leave(unit):
             unit.connection._storage._load_connection.cursor.execute("SELECT zoid FROM object_state")
 
-        directory.read(leave)
         directory.write(put("a", "3"))
+        directory.read(leave)
         database = directory._database.location.removeprefix("sqlite:")
         with contextlib.closing(sqlite3.connect(f"{database}/main.sqlite3", timeout=0)) as connection:
             [is_busy, *_] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

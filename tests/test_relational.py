@@ -306,7 +306,7 @@ class TestPostgreSQL:
             cursor.execute("SELECT zoid FROM object_state")
             assert load.connection.get_transaction_status() == TRANSACTION_STATUS_INTRANS
 
-    def test_replicas_and_blobs_are_left_to_relstorage(self, url, tmp_path):
+    def test_a_store_with_blobs_is_left_to_relstorage(self, url, tmp_path):
         with kiokupy.connect(url, blob_dir=str(tmp_path)) as directory:
             directory.write(put("a", "1"))
             assert type(directory._database._db.storage).__name__ == "RelStorage"

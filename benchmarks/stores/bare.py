@@ -13,6 +13,11 @@ from typing import Any
 import transaction
 from BTrees.OOBTree import OOBTree
 from persistent.mapping import PersistentMapping
+from psycopg2.extensions import make_dsn, parse_dsn
+from relstorage.adapters.postgresql.adapter import PostgreSQLAdapter
+from relstorage.adapters.sqlite.adapter import Sqlite3Adapter
+from relstorage.options import Options
+from relstorage.storage import RelStorage
 from ZODB import DB
 from ZODB.FileStorage import FileStorage
 from ZODB.MappingStorage import MappingStorage
@@ -28,8 +33,8 @@ _ROOT = "sessions"
 class Bare(Store):
     """One transaction on a pooled connection for each verb; it is done again after a conflict.
 
-    :param storage: ``FileStorage``, ``MappingStorage``, ``ZEO``, or ``SQLite`` or ``PostgreSQL`` for RelStorage, which
-        is opened as kiokupy opens it: history-free, and durable.
+    :param storage: ``FileStorage``, ``MappingStorage``, ``ZEO``, or ``SQLite`` or ``PostgreSQL`` for RelStorage with
+        its own adapters, history-free and durable.
     :param cache_size: how many records each connection keeps in memory; as many as kiokupy does.
     """
 
@@ -47,13 +52,17 @@ class Bare(Store):
             return FileStorage(f"{self.folder}/store.fs")
         if name == "MappingStorage":
             return MappingStorage()
-        target = f"sqlite:///{self.folder}/store.sqlite"
-        if name == "PostgreSQL":
-            target = self._url = services.postgresql(self.folder)
-        elif name == "ZEO":
+        if name == "ZEO":
             target, server = services.zeo(self.stack, self.folder)
             self._servers.append(server)
-        return backends.resolve(target).backend().open(create=True, readonly=False)
+            return backends.resolve(target).backend().open(create=True, readonly=False)
+        options = Options(keep_history=False)
+        if name == "SQLite":
+            adapter = Sqlite3Adapter(f"{self.folder}/store.sqlite", {"synchronous": "FULL"}, options=options)
+        else:
+            self._url = services.postgresql(self.folder)
+            adapter = PostgreSQLAdapter(make_dsn(**parse_dsn(self._url)), options=options)
+        return RelStorage(adapter, options=options)
 
     @contextmanager
     def _sessions(self) -> Iterator[Any]:

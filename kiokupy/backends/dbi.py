@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from relstorage.options import Options
-from relstorage.storage import RelStorage
 
 from kiokupy.backends import dsn
 from kiokupy.backends.postgresql import PostgreSQL
@@ -36,8 +35,8 @@ class Database(Protocol):
     def making(self) -> AbstractContextManager[object]:
         """Let one process at a time make the tables: RelStorage looks which are missing, and makes these."""
 
-    def adapter(self, options: Options) -> Any:
-        """Return RelStorage's adapter."""
+    def storage(self, options: Options) -> Any:
+        """Return the RelStorage."""
 
 
 class DBI:
@@ -84,7 +83,7 @@ class DBI:
                 fix=f"Open it with keep_history={history:d}, or copy it into a new one",
             )
         options = Options(keep_history=self._keep_history, read_only=readonly, create_schema=create, **self._options)
-        return RelStorage(self._database.adapter(options), options=options)
+        return self._database.storage(options)
 
 
 def _typed(name: str, value: Any) -> Any:

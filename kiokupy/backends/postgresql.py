@@ -11,8 +11,10 @@ import psycopg2
 from psycopg2.extensions import make_dsn
 from relstorage.adapters.postgresql.adapter import PostgreSQLAdapter
 from relstorage.options import Options
+from relstorage.storage import RelStorage
 
-from kiokupy.backends import durability
+from kiokupy.backends import durability, pgadapter
+from kiokupy.backends.relational import Storage
 from kiokupy.errors import StoreDenied, StoreError, StoreNotFound, StoreUnreachable, TargetError
 
 _TIMEOUT = 10
@@ -67,9 +69,11 @@ class PostgreSQL:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_MAKING,))
             yield
 
-    def adapter(self, options: Options) -> Any:
+    def storage(self, options: Options) -> Any:
         """As the protocol in :mod:`kiokupy.backends.dbi` says."""
-        return PostgreSQLAdapter(self._dsn, options=options)
+        if options.keep_history or options.blob_dir or options.replica_conf or options.ro_replica_conf:
+            return RelStorage(PostgreSQLAdapter(self._dsn, options=options), options=options)
+        return Storage(pgadapter.Adapter(self._dsn, options=options), options=options)
 
     def _refused(self, error: psycopg2.OperationalError) -> StoreError:
         # libpq gives no SQLSTATE for a failed connection, only the server's words; without any the server is not there.

@@ -9,58 +9,16 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from relstorage.adapters.sqlite.adapter import Sqlite3Adapter
-from relstorage.adapters.sqlite.batch import Sqlite3RowBatcher
-from relstorage.adapters.sqlite.connmanager import Sqlite3ConnectionManager
-from relstorage.adapters.sqlite.locker import Sqlite3Locker
 from relstorage.options import Options
 
-from kiokupy.backends import durability
+from kiokupy.backends import durability, sqliteadapter
+from kiokupy.backends.relational import Storage
 from kiokupy.errors import StoreDenied, StoreNotFound, StoreUnreadable, TargetError
 
 # What each of our words is in SQLite's log ahead of writing. NORMAL, which is RelStorage's own choice, syncs at
 # checkpoints only; OFF not even then, so that a power failure may damage the database: nobody gets that by our words.
 _SYNCHRONOUS = {"always": "FULL", "never": "NORMAL"}
-_MAIN = "main.sqlite3"  # RelStorage's name for it
 _MAKING, _PATIENCE = "making.lock", 60  # seconds
-
-
-class _ConnectionManager(Sqlite3ConnectionManager):  # type: ignore[misc]  # RelStorage has no annotations
-    """Always rolls back.
-
-    RelStorage gathers a transaction's rows in temporary tables, and a rollback empties them. It skips that where
-    SQLite says it is in no transaction, which is so after a conflict found at vote: the next commit of the connection
-    would then write the failed transaction's rows as well. A rollback too many costs some microseconds.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._may_need_rollback = lambda connection: True
-
-
-class _Locker(Sqlite3Locker):  # type: ignore[misc]  # RelStorage has no annotations
-    """Takes the lock on the database before it looks whether what a transaction holds as read is current.
-
-    RelStorage looks first, and another process or thread may commit before the lock is there: a transaction then misses
-    a change that it must not miss, as of a node of a tree, and objects or their places in an index get lost.
-    """
-
-    def _lock_readCurrent_oids_for_share(self, cursor: Any, oids: Any, blocks: bool) -> None:  # noqa: N802  # its name
-        self._lock_rows_being_modified(cursor)
-
-
-class _Adapter(Sqlite3Adapter):  # type: ignore[misc]  # RelStorage has no annotations
-    def _create(self) -> None:
-        if self.connmanager is None:
-            self.connmanager: Any = _ConnectionManager(
-                self.driver,
-                path=os.path.join(self.data_dir, _MAIN),
-                pragmas=self.pragmas,
-                options=self.options,
-            )
-        if self.locker is None:
-            self.locker: Any = _Locker(self.options, self.driver, batcher_factory=Sqlite3RowBatcher)
-        super()._create()
 
 
 class SQLite:
@@ -100,9 +58,9 @@ class SQLite:
             connection.execute("BEGIN EXCLUSIVE")
             yield
 
-    def adapter(self, options: Options) -> Any:
+    def storage(self, options: Options) -> Any:
         """As the protocol in :mod:`kiokupy.backends.dbi` says."""
-        return _Adapter(str(self.folder), dict(self._pragmas), options=options)
+        return Storage(sqliteadapter.adapter(str(self.folder), dict(self._pragmas), options), options=options)
 
     def _look(self, create: bool) -> bool | None:
         if self.folder.exists() and not self.folder.is_dir():
@@ -115,11 +73,11 @@ class SQLite:
             raise StoreNotFound(
                 self.location, problem="its folder is not there", fix=f"Make it: mkdir -p {self.folder.parent}"
             )
-        if not (self.folder / _MAIN).exists():
+        if not (self.folder / sqliteadapter.MAIN).exists():
             if create:
                 self.folder.mkdir(mode=0o700, exist_ok=True)
             return None
-        return _history(self.folder / _MAIN, self.location)
+        return _history(self.folder / sqliteadapter.MAIN, self.location)
 
 
 def _synchronous(fsync: str, pragmas: Mapping[str, Any]) -> str:

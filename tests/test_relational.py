@@ -1,0 +1,389 @@
+"""What is said to an SQL database, and that nothing is lost by saying less."""
+
+import contextlib
+import socket
+import sqlite3
+import threading
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+import pytest
+import servers
+from conftest import new_place
+from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
+from relstorage.storage.tpc import vote
+from ZODB.Connection import TransactionMetaData
+from ZODB.FileStorage import FileStorage
+from ZODB.POSException import ConflictError, POSKeyError
+from ZODB.tests.MinPO import MinPO
+from ZODB.tests.StorageTestBase import zodb_pickle
+from ZODB.utils import p64, u64, z64
+
+import kiokupy
+from kiokupy.backends import pgadapter
+from kiokupy.entry import NEW, Entry, Record
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def directory(request, tmp_path):
+    with new_place(request.param, tmp_path) as place, place.connect() as directory:
+        yield directory
+
+
+@pytest.fixture
+def new_storage(directory):
+    """Give storages that belong to no connection of ZODB, and are begun."""
+
+    def new_storage():
+        instance = directory._database._db.storage.new_instance()
+        instance.poll_invalidations()
+        return instance
+
+    return new_storage
+
+
+def put(key, text):
+    def work(unit):
+        record = Record("t", None, text.encode(), (), NEW)
+        entries = unit.root["entries"]
+        if key in entries:
+            entries[key].record = record
+        else:
+            entries[key] = Entry(record)
+
+    return work
+
+
+def text_of(directory, key):
+    return directory.read(lambda unit: unit.root["entries"][key].record.state.decode())
+
+
+def store(storage, *changes, deleted=()):
+    """Commit objects: their ids, what they were made from, and their values; return the transaction."""
+    transaction = TransactionMetaData()
+    storage.tpc_begin(transaction)
+    for oid, serial, value in changes:
+        storage.store(oid, serial, zodb_pickle(MinPO(value)), "", transaction)
+    for oid, serial in deleted:
+        storage.deleteObject(oid, serial, transaction)
+    try:
+        storage.tpc_vote(transaction)
+        return storage.tpc_finish(transaction)
+    except BaseException:
+        storage.tpc_abort(transaction)
+        raise
+
+
+def loaded(storage, oid):
+    storage.sync()
+    storage.poll_invalidations()
+    return storage.load(oid)
+
+
+class Relay:
+    """Stands before the server of PostgreSQL, and counts what is said to it."""
+
+    def __init__(self, url):
+        parts = urlsplit(url)
+        self._server = parts.hostname, parts.port or 5432
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        user = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
+        self.url = urlunsplit(parts._replace(netloc=f"{user}127.0.0.1:{self._listener.getsockname()[1]}"))
+        self.count = self.bytes = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, server = self._listener.accept()[0], socket.create_connection(self._server)
+                threading.Thread(target=self._pass_on, args=(client, server, 1), daemon=True).start()
+                threading.Thread(target=self._pass_on, args=(server, client, 0), daemon=True).start()
+
+    def _pass_on(self, source, target, counted):
+        with source, target, contextlib.suppress(OSError):
+            while data := source.recv(1 << 20):
+                self.count += counted
+                self.bytes += counted * len(data)
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self._listener.close()
+
+
+class TestSQLite:
+    @pytest.fixture
+    def directory(self, tmp_path):
+        with kiokupy.connect(f"sqlite:///{tmp_path}/store") as directory:
+            directory.write(put("a", "1"))
+            directory.write(put("a", "2"))
+            yield directory
+
+    @contextlib.contextmanager
+    def said(self, connection):
+        """Give the first word of each statement."""
+        words = []
+        connection.set_trace_callback(lambda statement: words.append(statement.split()[0]))
+        yield words
+        connection.set_trace_callback(None)
+
+    def test_to_read_what_is_in_memory_is_to_begin_to_look_what_changed_and_to_end(self, directory):
+        assert text_of(directory, "a") == "2"
+        load = directory.read(lambda unit: unit.connection._storage._load_connection.connection)
+        with self.said(load) as words:
+            assert text_of(directory, "a") == "2"
+
+        assert words == ["BEGIN", "SELECT", "ROLLBACK"]
+
+    def test_a_change_is_written_once(self, directory):
+        [pooled] = directory._database._db.storage._store_connection_pool._connections
+        with self.said(pooled.connection) as words:
+            directory.write(put("a", "3"))
+
+        # Of the selects one is for the object, and one for the newest transaction.
+        assert words == ["BEGIN", "SELECT", "SELECT", "INSERT", "COMMIT"]
+
+    def test_who_votes_has_the_database_for_itself(self, tmp_path):
+        """What was looked at before the lock was there may have changed meanwhile."""
+        with kiokupy.connect(f"sqlite:///{tmp_path}/impatient?commit_lock_timeout=0") as directory:
+            one, other = (directory._database._db.storage.new_instance() for _ in range(2))
+            first, second = TransactionMetaData(), TransactionMetaData()
+            for storage, transaction in ((one, first), (other, second)):
+                storage.poll_invalidations()
+                storage.tpc_begin(transaction)
+                storage.store(storage.new_oid(), z64, zodb_pickle(MinPO(1)), "", transaction)
+            one.tpc_vote(first)
+            with pytest.raises(ConflictError):
+                other.tpc_vote(second)
+            one.tpc_finish(first)
+
+    def test_who_copies_a_transaction_has_the_database_for_itself(self, tmp_path):
+        with kiokupy.connect(f"sqlite:///{tmp_path}/impatient?commit_lock_timeout=0") as directory:
+            one, other = (directory._database._db.storage.new_instance() for _ in range(2))
+            for storage in (one, other):
+                storage.poll_invalidations()
+            copied = TransactionMetaData()
+            one.tpc_begin(copied, p64(u64(one.lastTransaction()) + 1))
+            with pytest.raises(ConflictError):
+                store(other, (other.new_oid(), z64, 1))
+            one.tpc_abort(copied)
+
+    def test_a_connection_that_was_closed_is_opened_again(self, directory):
+        def close(unit):
+            unit.connection._storage._load_connection.connection.close()
+
+        directory.read(close)
+
+        assert text_of(directory, "a") == "2"
+        directory.write(put("a", "3"))
+        assert text_of(directory, "a") == "3"
+
+    def test_rows_left_unread_do_not_keep_the_past(self, directory):
+        """SQLite could not begin its log anew."""
+
+        def leave(unit):
+            unit.connection._storage._load_connection.cursor.execute("SELECT zoid FROM object_state")
+
+        directory.write(put("a", "3"))
+        directory.read(leave)
+        database = directory._database.location.removeprefix("sqlite:")
+        with contextlib.closing(sqlite3.connect(f"{database}/main.sqlite3", timeout=0)) as connection:
+            [is_busy, *_] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+        assert not is_busy
+
+
+class TestPostgreSQL:
+    @pytest.fixture
+    def url(self):
+        with servers.new_postgresql() as url:
+            yield url
+
+    @pytest.fixture
+    def directory(self, url):
+        with kiokupy.connect(url) as directory:
+            yield directory
+
+    def test_to_read_takes_two_round_trips_and_to_change_four(self, url):
+        with Relay(url) as relay, kiokupy.connect(relay.url) as directory:
+            for text in "12":
+                directory.write(put("a", text))
+                text_of(directory, "a")
+            count = relay.count
+            assert text_of(directory, "a") == "2"
+            assert relay.count - count == 2
+            directory.write(put("a", "3"))
+            assert relay.count - count == 2 + 4
+
+    def test_connections_that_the_server_closed_are_opened_again(self, url, directory):
+        def end_them(name):
+            with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND application_name = %s",
+                    (name,),
+                )
+
+        directory.write(put("a", "1"))
+        with directory.new_unit() as unit:
+            end_them("RS: Store")
+            put("a", "2")(unit)
+            unit.commit()
+        end_them("RS: Load")
+        assert text_of(directory, "a") == "2"
+
+    @pytest.mark.parametrize("most", [-1, 1 << 20])
+    def test_large_transactions_and_small_ones_merge_and_conflict_alike(self, url, directory, monkeypatch, most):
+        monkeypatch.setattr(pgadapter, "_MOST_BYTES", most)
+        directory.write(put("a", "1"))
+        with directory.new_unit() as slow, directory.new_unit() as slower:
+            put("b", "2")(slow)
+            put("a", "3")(slower)
+            directory.write(put("c", "x" * 5_000))  # into the same leaf
+            slow.commit()
+            directory.write(put("a", "4"))
+            with pytest.raises(kiokupy.errors.ConflictError):
+                slower.commit()
+
+        with kiokupy.connect(url) as other:  # it has nothing in its cache
+            assert [text_of(other, key) for key in "abc"] == ["4", "2", "x" * 5_000]
+
+    def test_a_large_object_is_sent_as_it_is(self, url):
+        """As a parameter it would be twice as long."""
+        with Relay(url) as relay, kiokupy.connect(relay.url) as directory:
+            directory.write(put("a", "1"))
+            size = relay.bytes
+            directory.write(put("a", "x" * 2_000_000))
+
+            assert 2_000_000 < relay.bytes - size < 2_100_000
+
+    def test_what_another_transaction_is_about_to_change_is_not_held_as_read(self, directory):
+        directory.write(put("a", "1"))
+        directory.write(put("b", "1"))
+        with directory.new_unit() as changer, directory.new_unit() as reader:
+            put("a", "2")(changer)
+            storage, meta = changer.connection._storage, TransactionMetaData()
+            entry = changer.root["entries"]["a"]
+            storage.tpc_begin(meta)
+            storage.store(entry._p_oid, entry._p_serial, b"whatever", "", meta)
+            storage.tpc_vote(meta)
+            put("b", "2")(reader)
+            held = reader.root["entries"]["a"]
+            held._p_activate()
+            reader.connection.readCurrent(held)
+            with pytest.raises(kiokupy.errors.ConflictError):
+                reader.commit()
+            storage.tpc_abort(meta)
+
+        assert text_of(directory, "b") == "1"
+
+    def test_a_reader_outside_of_transactions_sees_one_moment(self, new_storage):
+        """As psycopg2 would have it, a transaction begins with whatever is said first."""
+        reader, writer = new_storage(), new_storage()
+        oid = writer.new_oid()
+        tid = u64(store(writer, (oid, z64, 1)))
+        reader.afterCompletion()
+        seen = []
+        for _ in range(2):
+            cursor = reader._load_connection.cursor
+            cursor.execute(
+                "SELECT count(*), current_setting('transaction_read_only') FROM object_state WHERE tid > %s", (tid,)
+            )
+            seen += cursor.fetchall()
+            store(writer, (writer.new_oid(), z64, 2))
+
+        assert seen == [(0, "on"), (0, "on")]
+
+    def test_a_cursor_of_the_server_is_in_a_transaction(self, new_storage):
+        """Outside of one the server keeps all that it found until somebody has fetched it."""
+        storage = new_storage()
+        storage.afterCompletion()
+        load = storage._load_connection
+        with load.server_side_cursor() as cursor:
+            cursor.execute("SELECT zoid FROM object_state")
+            assert load.connection.get_transaction_status() == TRANSACTION_STATUS_INTRANS
+
+    def test_a_store_with_blobs_is_left_to_relstorage(self, url, tmp_path):
+        with kiokupy.connect(url, blob_dir=str(tmp_path)) as directory:
+            directory.write(put("a", "1"))
+            assert type(directory._database._db.storage).__name__ == "RelStorage"
+            assert text_of(directory, "a") == "1"
+
+
+def test_what_another_thread_saw_since_is_seen_too(new_storage, monkeypatch):
+    """One looks, and others commit and look before it has sorted what it saw."""
+    reader, other = new_storage(), new_storage()
+    first, second = other.new_oid(), other.new_oid()
+    store(other, (first, z64, 1))
+    look = reader._looker.look
+
+    def look_and_wait(cursor, since):
+        monkeypatch.undo()
+        is_seen = look(cursor, since)
+        store(other, (second, z64, 2))
+        other.poll_invalidations()
+        return is_seen
+
+    reader.afterCompletion()
+    monkeypatch.setattr(reader._looker, "look", look_and_wait)
+
+    assert set(reader.poll_invalidations()) == {first, second}
+    assert reader.load(second)[0] == zodb_pickle(MinPO(2))
+
+
+def test_a_storage_is_not_told_of_its_own_transactions(new_storage):
+    storage, other = new_storage(), new_storage()
+    oids = [storage.new_oid(), other.new_oid()]
+    for instance, oid in zip((storage, other), oids, strict=True):
+        store(instance, (oid, z64, 1))
+
+    assert [set(instance.poll_invalidations()) for instance in (other, storage)] == [{oids[0]}, {oids[1]}]
+
+
+def test_what_a_storage_noted_between_transactions_is_told(new_storage):
+    reader, writer = new_storage(), new_storage()
+    oid = writer.new_oid()
+    store(writer, (oid, z64, 1))
+    reader.afterCompletion()
+    reader.load(oid)  # it looks by itself what changed
+    reader.afterCompletion()
+
+    assert set(reader.poll_invalidations()) == {oid}
+
+
+def test_a_transaction_that_was_aborted_leaves_nothing_to_the_next(new_storage):
+    storage, writer = new_storage(), new_storage()
+    one, other = storage.new_oid(), storage.new_oid()
+    tid = store(storage, (one, z64, 1), (other, z64, 1))
+    assert loaded(storage, one)[1] == tid
+    newer = store(writer, (one, tid, 2))
+    with pytest.raises(ConflictError):
+        store(storage, (one, tid, 3))
+    store(storage, deleted=[(other, tid)])
+
+    assert loaded(storage, one) == (zodb_pickle(MinPO(2)), newer)
+    with pytest.raises(POSKeyError):
+        loaded(storage, other)
+
+
+def test_a_vote_that_writes_already_is_committed_at_the_end(new_storage, monkeypatch):
+    """RelStorage does so if RELSTORAGE_LOCK_EARLY is in the environment."""
+    monkeypatch.setattr(vote, "LOCK_EARLY", True)
+    storage, other = new_storage(), new_storage()
+    oid = storage.new_oid()
+    tid = store(storage, (oid, z64, 1))
+
+    assert loaded(other, oid) == (zodb_pickle(MinPO(1)), tid)
+
+
+def test_a_copy_keeps_its_transactions(new_storage, tmp_path):
+    storage, oid = new_storage(), b"\0\0\0\0\0\1\0\0"
+    with contextlib.closing(FileStorage(str(tmp_path / "source.fs"))) as source:
+        tid = store(source, (oid, z64, 1))
+        storage.copyTransactionsFrom(source)
+
+    assert loaded(storage, oid) == (zodb_pickle(MinPO(1)), tid)
+    assert oid in [record.oid for transaction in storage.iterator() for record in transaction]

@@ -203,18 +203,20 @@ class Changes:
         for bulk in self._old:
             bulk.settle()
         self._old.clear()
-        for key, _ in self._live.loaded():
-            entry = self._live.entries.get(key)
+        entries = self._live.entries
+        for key, known in self._live.records():
+            entry = entries.get(key)
             if entry is None:
                 self._live.bury(key)
-            elif _content(entry.record) != _content(self._live.record(key)):
+            elif entry.record is not known and _content(entry.record) != _content(known):
                 self._live.reset(key)
 
     def undo(self) -> None:
         """After an abort: objects and what is known of them are as the store has them."""
         self.forget()
+        entries = self._live.entries
         for key, _ in self._live.loaded():
-            if key in self._live.entries:
+            if key in entries:
                 self._live.reset(key)
             else:
                 self._live.bury(key)

@@ -7,7 +7,6 @@ first-class objects are cut out and replaced by a position in the record's list 
 from __future__ import annotations
 
 import collections
-import io
 import pickle
 import types
 import weakref
@@ -39,6 +38,13 @@ CONTAINERS = frozenset({
     collections.ChainMap, collections.UserDict, collections.UserList, types.SimpleNamespace, array,
 })  # fmt: skip
 
+# The memo of a pickler stays as big as it was, and to empty it costs time for its size.
+_LARGE = 4_096
+
+
+def _unshared(container: object) -> None:
+    pass
+
 
 class Found(NamedTuple):
     """What a pickler found to refer to: ids, with their positions in the record."""
@@ -57,6 +63,9 @@ class Collapser:
 
     def __init__(self, typemap: TypeMap, id_of: IdOf, *, shared: IdOf | None = None) -> None:
         self.typemap, self.id_of, self.shared = typemap, id_of, shared
+        # The pickler of the last object, for the next one.
+        self._idle: _Pickler | None = None
+        self._rules: dict[type, Rule] = {}
         #: The containers that are part of the object collapsed last, outer ones before inner ones.
         self.parts: list[object] = []
         self._holds_itself = False
@@ -72,17 +81,17 @@ class Collapser:
             return Record(name_of(self._rule(obj).cls), None, obj, (), stored.STORED_ITSELF | flags)
         self._holds_itself = False
         try:
-            record = self._collapse(obj, flags, _Pickler)
+            record = self._collapse(obj, flags)
             if self.shared is None or not (self._holds_itself or any(self.shared(part) for part in self.parts)):
                 return record
         except TooDeep:
             if self.shared is None:
                 raise
         self.parts = []
-        return self._collapse(obj, flags, _SharingPickler)
+        return self._collapse(obj, flags, cuts=True)
 
-    def _collapse(self, obj: object, flags: int, pickler: type[_Pickler]) -> Record:
-        rule = self._rule(obj)
+    def _collapse(self, obj: object, flags: int, *, cuts: bool = False) -> Record:
+        rule = self._rules.get(type(obj)) or self._rule(obj)
         try:
             if rule.collapse is not None:
                 head, state, form = None, rule.collapse(obj), stored.PAIR
@@ -93,36 +102,30 @@ class Collapser:
         except Exception as error:
             refuse(obj, error)
         found = Found({}, {})
-        head_bytes = None if head is None else self._dump(head, found, obj, pickler)
-        state_bytes, refs = self._dump(state, found, obj, pickler), tuple(found.refs)
+        head_bytes = None if head is None else self._dump(head, found, obj, cuts=cuts)
+        state_bytes, refs = self._dump(state, found, obj, cuts=cuts), tuple(found.refs)
         return Record(rule.name, head_bytes, state_bytes, refs, form | flags, rule.version, tuple(found.weak))
 
     def dump(self, value: object, found: Found, owner: object) -> bytes:
         """Pickle a value; ids of first-class objects it reaches are added to ``found`` with their positions."""
-        return self._pickled(value, found, owner, _Pickler if self.shared is None else _SharingPickler)[0]
+        return (_Pickler if self.shared is None else _SharingPickler)(self).pickled(value, found, owner)
 
-    def _pickled(self, value: object, found: Found, owner: object, kind: type[_Pickler]) -> tuple[bytes, _Pickler]:
-        buffer = io.BytesIO()
-        pickler = kind(buffer, self, found)
-        self._run(pickler, value, owner)
-        return buffer.getvalue(), pickler
-
-    def _dump(self, value: object, found: Found, owner: object, kind: type[_Pickler]) -> bytes:
-        data, pickler = self._pickled(value, found, owner, kind)
+    def _dump(self, value: object, found: Found, owner: object, *, cuts: bool) -> bytes:
+        # To make a pickler costs as much as to pickle a small object, so one is used again.
+        pickler = _SharingPickler(self) if cuts else self._idle or _Pickler(self)
+        self._idle = None
+        data = pickler.pickled(value, found, owner)
         # The memo has all that was pickled, at the price of a tuple for each; plain data is sooner looked through.
-        held = _memo_of(pickler) if pickler.namespaces or pickler.cuts else plain_containers(value)
-        for obj in held:
+        is_plain = not (pickler.namespaces or cuts)
+        for obj in plain_containers(value) if is_plain else _memo_of(pickler):
             if obj is owner:  # in the memo it also is when it is pickled itself
                 self._holds_itself = True
             elif type(obj) in CONTAINERS and obj is not value and id(obj) not in pickler.namespaces:
                 self.parts.append(obj)
+        if is_plain and len(data) < _LARGE:
+            pickler.clear_memo()
+            self._idle = pickler
         return data
-
-    def _run(self, pickler: _Pickler, value: object, owner: object) -> None:
-        try:
-            pickler.dump(value)
-        except Exception as error:
-            refuse(owner if pickler.last is None else pickler.last, error)
 
     def inspect(self, obj: Persistent) -> list[Persistent]:
         """Check what a Persistent object holds, which ZODB will pickle, and return the Persistent objects it refers to.
@@ -134,7 +137,7 @@ class Collapser:
             state = obj.__getstate__()
         except Exception as error:
             refuse(obj, error)
-        self._run(inspector, state, obj)
+        inspector.pickled(state, Found({}, {}), obj)
         return inspector.held
 
     def _rule(self, obj: object) -> Rule:
@@ -148,6 +151,7 @@ class Collapser:
                 f"{name_of(cls)} is kept inside the object that holds it and has no id of its own",
                 "Store an object or a dict that holds it",
             )
+        self._rules[type(obj)] = rule
         return rule
 
 
@@ -156,54 +160,83 @@ def _memo_of(pickler: _Pickler) -> list[object]:
     return [obj for _, obj in sorted(pickler.memo.copy().values(), key=lambda pair: pair[0])]
 
 
+class _Output(list[bytes]):
+    """A file for a pickler that is only written to."""
+
+    __slots__ = ()
+    write = list.append
+
+
 class _Pickler(pickle.Pickler):
     """Pickles one object's state; see the module's docstring."""
 
-    #: Whether containers that have ids are cut out.
-    cuts = False
-    last: object = None
+    _found: Found
+    _last: object
 
-    def __init__(self, buffer: io.BytesIO, collapser: Collapser, found: Found) -> None:
-        super().__init__(buffer, stored.PROTOCOL)
-        self._collapser, self._found = collapser, found
+    def __init__(self, collapser: Collapser) -> None:
+        self._output = _Output()
+        super().__init__(self._output, stored.PROTOCOL)
+        self._typemap, self._id_of = collapser.typemap, collapser.id_of
+        # Answers the id of a container that is to be cut out.
+        self._shared: IdOf = _unshared
         #: The numbers of the dicts that hold the attributes of the intrinsic objects that were met and may hold others.
         self.namespaces: set[int] = set()
+        # By class, ghosts' too, the name of what is referred to, in two parts.
+        self._names: dict[type, tuple[str, str]] = {}
+
+    def pickled(self, value: object, found: Found, owner: object) -> bytes:
+        """Return the pickle of a value.
+
+        :raises Refusal: it holds something that cannot be stored.
+        """
+        self._found, self._last = found, None
+        try:
+            self.dump(value)
+        except Exception as error:
+            refuse(owner if self._last is None else self._last, error)
+        data = b"".join(self._output)
+        self._output.clear()
+        return data
 
     def reducer_override(self, obj: Any) -> Any:
         """Cut first-class objects out, refuse what the type map does not name, leave the rest to pickle."""
-        if obj is stored.ref or obj is stored.restore or obj is stored.weak:
+        if obj is stored.ref:
+            return NotImplemented
+        name = self._names.get(type(obj))
+        key = None if name is None else self._id_of(obj)
+        if name is None or key is None:
+            return self._reduced(obj)
+        # A new string each time: were it the same, the second one would stand in the pickle in another form.
+        return stored.ref, (self._position(key), name[0] + name[1])
+
+    def _reduced(self, obj: Any) -> Any:
+        if obj is stored.restore or obj is stored.weak:
             return NotImplemented
         cls = ghosts.real_class(obj)
         if issubclass(cls, type):
             return self._class(obj)
         if issubclass(cls, weakref.ref):
             return self._weak(obj)
-        rule = self._collapser.typemap.rule_for(cls)
+        rule = self._typemap.rule_for(cls)
         if rule is None:
             raise not_allowed(obj, cls)
-        key = None
-        if rule.keep is Keep.FIRST_CLASS:
-            key = self._collapser.id_of(obj)
-        elif self.cuts and cls in CONTAINERS:
-            key = self._shared(obj)
+        if rule.keep is Keep.FIRST_CLASS and type(obj) not in self._names:
+            self._names[type(obj)] = rule.name[:1], rule.name[1:]
+            return self.reducer_override(obj)
+        key = self._shared(obj) if cls in CONTAINERS else None
         if key is not None:
-            # A new string each time: were it the same, the second one would stand in the pickle in another form.
             return stored.ref, (self._position(key), name_of(cls))
-        self.last = obj
+        self._last = obj
         if rule.holds:
             self.namespaces.add(id(getattr(obj, "__dict__", None)))
         reducer = reducer_for(rule)
         return NotImplemented if reducer is None else reducer(obj)
 
-    def _shared(self, obj: object) -> str | None:
-        shared = self._collapser.shared
-        return None if shared is None else shared(obj)
-
     def _position(self, id: str) -> int:
         return self._found.refs.setdefault(id, len(self._found.refs))
 
     def _class(self, cls: type) -> Any:
-        if self._collapser.typemap.rule_for(cls) is None:
+        if self._typemap.rule_for(cls) is None:
             allow = f"To allow it: connect(..., allow_classes=[{cls.__name__}])"
             raise Refusal(cls, f"the class {name_of(cls)} is not in the type map", allow)
         return NotImplemented
@@ -217,8 +250,8 @@ class _Pickler(pickle.Pickler):
             id, class_name = origin
         else:
             class_name = name_of(ghosts.real_class(target))
-            rule = self._collapser.typemap.rule_for(ghosts.real_class(target))
-            found = self._collapser.id_of(target) if rule is not None and rule.keep is Keep.FIRST_CLASS else None
+            rule = self._typemap.rule_for(ghosts.real_class(target))
+            found = self._id_of(target) if rule is not None and rule.keep is Keep.FIRST_CLASS else None
             if found is None:
                 raise Refusal(reference, f"it refers weakly to a {class_name}, which has no id of its own")
             id = found
@@ -228,8 +261,11 @@ class _Pickler(pickle.Pickler):
 class _SharingPickler(_Pickler):
     """Cuts containers out that have ids. Plain ones come by here only, and so does every other value."""
 
-    cuts = True
     _begun = False
+
+    def __init__(self, collapser: Collapser) -> None:
+        super().__init__(collapser)
+        self._shared = collapser.shared or _unshared
 
     def persistent_id(self, obj: Any) -> Any:
         """Return what stands for a plain container that has an id; the first object to come by is the record's own."""
@@ -246,7 +282,7 @@ class _Inspector(_Pickler):
     """Walks what a Persistent object holds, for ZODB to pickle later."""
 
     def __init__(self, collapser: Collapser) -> None:
-        super().__init__(io.BytesIO(), collapser, Found({}, {}))
+        super().__init__(collapser)
         self.held: list[Persistent] = []
 
     def reducer_override(self, obj: Any) -> Any:
@@ -255,7 +291,7 @@ class _Inspector(_Pickler):
         if isinstance(obj, stored.Entry | stored.EntryTree):
             return stored.ref, (0, "")
         if isinstance(obj, Persistent):
-            if self._collapser.typemap.rule_for(type(obj)) is None:
+            if self._typemap.rule_for(type(obj)) is None:
                 raise not_allowed(obj, type(obj))
             self.held.append(obj)
             return stored.ref, (0, "")

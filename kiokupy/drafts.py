@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from persistent import Persistent
@@ -30,6 +31,9 @@ class Known(Protocol):
 
     def exists(self, key: str) -> bool:
         """Tell whether the store has an entry of this id."""
+
+    def stored(self, keys: Iterable[str]) -> Iterator[str]:
+        """Yield those of many ids that the store has an entry of."""
 
     def record(self, key: str) -> Record | None:
         """Return what the store said of an object when it was loaded or written."""
@@ -95,12 +99,22 @@ class Draft:
                 raise DuplicateId(known)
             self.add(known, obj, root=root)
         elif is_new:
-            raise DuplicateId(known, problem=f"this object is in the store already, as {known!r}. Use store()")
+            raise _stored_already(known)
         elif key is not None and key != known:
             raise DuplicateId(known, problem=f"this object is in the store already, as {known!r}, not as {key!r}")
         else:
             self.revisit(known, obj)
         return known
+
+    def put_new(self, objects: Mapping[str, object], *, root: bool) -> None:
+        """Take in objects that must be new, by the ids that they are to have; as :meth:`put`."""
+        for key in self._known.stored(objects):
+            raise DuplicateId(key)
+        for key, obj in objects.items():
+            known = self._new_ids.get(id(obj)) or self._known.known_id(obj)
+            if known is not None:
+                raise _stored_already(known)
+            self.add(key, obj, root=root)
 
     def revisit(self, key: str, obj: object) -> None:
         """Take in an object that the scope knows; an unloaded or a broken one has not changed and is passed over."""
@@ -175,7 +189,12 @@ class Draft:
         return unknown
 
     def _shared_id(self, container: object) -> str | None:
-        return self._new_ids.get(id(container)) or self._revisited(self._known_id(container), container)
+        key = self._new_ids.get(id(container))
+        if key is None:
+            key = self._known_id(container)
+            if key is not None and self._deep:
+                self.revisit(key, container)
+        return key
 
     def _inspect(self, obj: Persistent) -> None:
         """Check a Persistent object and the new Persistent objects it reaches; take in the plain ones they hold."""
@@ -206,12 +225,17 @@ class Draft:
         return self._typemap.refers_to(ghosts.real_class(obj))
 
     def _id_of(self, obj: object) -> str:
-        key = self._new_ids.get(id(obj)) or self._revisited(self._known_id(obj), obj)
+        key = self._new_ids.get(id(obj))
+        if key is not None:
+            return key
+        key = self._known_id(obj)
         if key is None:
             if not self._grow and type(obj) is not Holder:
                 raise _Unknown(obj)
             key = self.fresh_id(obj)
             self.add(key, obj)
+        elif self._deep or type(obj) is Holder:  # whose value is a part of who refers to it
+            self.revisit(key, obj)
         return key
 
     def fresh_id(self, obj: object) -> str:
@@ -228,10 +252,9 @@ class Draft:
             raise DuplicateId(key)
         return key
 
-    def _revisited(self, key: str | None, obj: object) -> str | None:
-        if key is not None and (self._deep or type(obj) is Holder):  # whose value is a part of who refers to it
-            self.revisit(key, obj)
-        return key
+
+def _stored_already(key: str) -> DuplicateId:
+    return DuplicateId(key, problem=f"this object is in the store already, as {key!r}. Use store()")
 
 
 class _Unknown(Exception):

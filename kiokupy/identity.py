@@ -76,6 +76,10 @@ class IdentityMap(ABC):
         for key in list(self._records):
             yield key, self._objects[key]
 
+    def records(self) -> list[tuple[str, Record]]:
+        """Return ids and what the store said of the objects when they were loaded or written."""
+        return list(self._records.items())
+
     def record(self, key: str) -> Record | None:
         """Return what the store said of a live object when it was loaded or written."""
         return self._records.get(key)

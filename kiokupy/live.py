@@ -78,6 +78,9 @@ class LiveObjects(Loading):
 
     def id_of(self, obj: object) -> str | None:
         """Return the id to refer to an object by: as :meth:`known_id`, or the one a deleted object had."""
+        key = self._ids.get(id(obj))
+        if key is not None:
+            return key
         if id(obj) in self._buried:  # deleted, but a live object still refers to it: the reference stays as it is
             return self._buried[id(obj)][0]
         return self.known_id(obj)

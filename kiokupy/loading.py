@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -63,6 +63,11 @@ class Loading(IdentityMap, Graph):
         """Tell whether the store has an entry of this id."""
         with self._unit.database.translated():
             return key in self.entries
+
+    def stored(self, keys: Iterable[str]) -> Iterator[str]:
+        """Yield those of many ids that the store has an entry of."""
+        with self._unit.database.translated():
+            yield from filter(self.entries.__contains__, keys)
 
     def restore(self, class_name: str, data: object) -> object:
         """Make an object of what its rule's ``collapse`` gave."""

@@ -23,7 +23,8 @@ def take_apart(obj: object, rule: Rule) -> tuple[object, object, int]:
     :raises Refusal: its protocol asks for what records cannot say.
     """
     if rule.plain:
-        return None, _kept(obj.__getstate__(), rule), 0
+        state = obj.__getstate__()
+        return None, _kept(state, rule) if rule.do_not_serialize else state, 0
     reduced = _reduce(obj)
     func, args, state, items, pairs = (*reduced, None, None, None)[:5]
     flags, head = _head(obj, func, args)

@@ -85,8 +85,7 @@ class Scope(Lookups):
         self._check_writable("insert_many()")
         draft = self._draft(revive=True)
         with self._live.adopting():
-            for id, obj in objects.items():
-                draft.put(obj, object_ids.check(id), root=root, is_new=True)
+            draft.put_new({object_ids.check(id): obj for id, obj in objects.items()}, root=root)
             draft.run(objects, name="objects")
             self._write(draft)
 

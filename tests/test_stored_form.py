@@ -317,6 +317,26 @@ def test_two_references_to_objects_of_one_class_are_written_alike():
         )
 
 
+def test_a_record_is_the_same_whatever_is_stored_with_it():
+    word, friend = "the very same word", Person("friend")
+    objects = {
+        "first": Person(word, friend=friend),
+        "second": Person(word, friend=friend),
+        "large": Person(word, words=[f"{word} {number}" for number in range(1_000)]),
+        "inside": Person(word, pair=Pair(word, friend)),
+        "last": Person(word, friend=friend),
+    }
+
+    def records(*batches):
+        with directory_on(CountingStorage(), ALLOWED) as directory, directory.new_scope() as scope:
+            scope.store(friend, id="friend")
+            for batch in batches:
+                scope.insert_many({id: objects[id] for id in batch})
+            return {id: scope.live.entries[id].record for id in objects}
+
+    assert records(objects) == records(*([id] for id in objects))
+
+
 @pytest.mark.parametrize(
     "record",
     [

@@ -1,9 +1,11 @@
 """What is said to an SQL database, and that nothing is lost by saying less."""
 
 import contextlib
+import random
 import socket
 import sqlite3
 import threading
+import time
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
@@ -387,3 +389,35 @@ def test_a_copy_keeps_its_transactions(new_storage, tmp_path):
 
     assert loaded(storage, oid) == (zodb_pickle(MinPO(1)), tid)
     assert oid in [record.oid for transaction in storage.iterator() for record in transaction]
+
+
+@pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL", "PostgreSQL-history"])
+def test_a_transaction_sees_one_moment_while_other_processes_write(kind, tmp_path):
+    """Each directory here has what a process would have: connections and caches of its own."""
+    names, seen, end = [f"account {number}" for number in range(12)], [], time.monotonic() + 6
+
+    def move(scope):
+        one, other = random.sample(names, 2)
+        scope.get(one)["n"] -= 1
+        scope.get(other)["n"] += 1
+
+    def write(directory):
+        while time.monotonic() < end:
+            directory.txn_do(move, retries=200)
+
+    def read(directory):
+        while time.monotonic() < end:
+            with directory.new_scope(readonly=True) as scope:
+                seen.append(sum(scope.get(name)["n"] for name in random.sample(names, len(names))))
+
+    with new_place(kind, tmp_path) as place, contextlib.ExitStack() as stack:
+        directories = [stack.enter_context(place.connect()) for _ in range(3)]
+        for name in names:
+            directories[0].insert({"n": 0}, id=name)
+        threads = [threading.Thread(target=work, args=(one,)) for one in directories for work in (read, write)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert set(seen) == {0}

@@ -117,22 +117,6 @@ def test_what_others_have_heard_of_waits_until_it_can_be_read(storage, monkeypat
     assert found == [(b"2", second, None)]
 
 
-def test_who_begins_to_read_does_not_wait_for_the_disk(storage, monkeypatch):
-    oid, first = stored(storage, b"1")
-    found, original = [], storage._finish_finish
-
-    def finish(tid):
-        reader = threading.Thread(target=lambda: found.append(storage.lastTransaction()))
-        reader.start()
-        reader.join(10)
-        original(tid)
-
-    monkeypatch.setattr(storage, "_finish_finish", finish)
-    stored(storage, b"2", oid=oid, serial=first)
-
-    assert found == [first]
-
-
 def test_without_a_descriptor_to_spare_packing_works_and_filestorage_reads(path, monkeypatch):
     with kiokupy.connect("File", path=path) as directory:
         directory.insert({"n": 1}, id="x")

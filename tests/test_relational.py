@@ -391,7 +391,7 @@ def test_a_copy_keeps_its_transactions(new_storage, tmp_path):
     assert oid in [record.oid for transaction in storage.iterator() for record in transaction]
 
 
-@pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL", "PostgreSQL-history"])
+@pytest.mark.parametrize("kind", ["SQLite", "ZEO"])
 def test_a_transaction_sees_one_moment_while_other_processes_write(kind, tmp_path):
     """Each directory here has what a process would have: connections and caches of its own."""
     names, seen, end = [f"account {number}" for number in range(12)], [], time.monotonic() + 6

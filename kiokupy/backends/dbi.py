@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -26,8 +25,6 @@ class Database(Protocol):
     """What differs between the databases."""
 
     location: str
-    #: Options of RelStorage that are other ones than its own, unless they are given.
-    defaults: Mapping[str, Any]
 
     def history(self, *, create: bool) -> bool | None:
         """Return whether the store that is there keeps history; ``None``: the database is there, a store is not.
@@ -85,8 +82,7 @@ class DBI:
                 f"the store was made with keep_history={history:d}",
                 fix=f"Open it with keep_history={history:d}, or copy it into a new one",
             )
-        chosen = {**self._database.defaults, **self._options}
-        options = Options(keep_history=self._keep_history, read_only=readonly, create_schema=create, **chosen)
+        options = Options(keep_history=self._keep_history, read_only=readonly, create_schema=create, **self._options)
         return self._database.storage(options)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import psycopg2
 from psycopg2.extensions import make_dsn
@@ -36,10 +36,6 @@ class PostgreSQL:
         within three times the server's ``wal_writer_delay``. By default the server's own ``synchronous_commit`` counts,
         which is ``"always"`` unless somebody changed it.
     """
-
-    # With the cache that RelStorage's connections share, a transaction has seen records of two moments where several
-    # processes write (RelStorage 4.3). A connection keeps what it has loaded in any case.
-    defaults: ClassVar = {"cache_local_mb": 0}
 
     def __init__(self, *, fsync: str | None = None, **parameters: Any) -> None:
         if fsync is not None:

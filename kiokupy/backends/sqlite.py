@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from relstorage.options import Options
 
@@ -27,8 +27,6 @@ class SQLite:
     :param fsync: when a commit is on the disk: ``"always"`` before it returns, which is the default; ``"never"`` when
         SQLite makes a checkpoint, that is after some megabytes. Instead the pragma ``synchronous`` can be given.
     """
-
-    defaults: ClassVar[dict[str, object]] = {}
 
     def __init__(self, *, dbname: str | os.PathLike[str] = "", fsync: str | None = None, **pragmas: Any) -> None:
         if not str(dbname):

@@ -83,10 +83,6 @@ class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annot
         super().tpc_begin(transaction, tid, status)
         self._stored = {}
 
-    def lastTransaction(self) -> bytes:  # noqa: N802  # its name
-        """Return the number of the last transaction that is committed; one that is on its way is not waited for."""
-        return self._ltid
-
     def loadBefore(self, oid: bytes, tid: bytes) -> Any:  # noqa: N802  # its name
         """Return the state that a record had before a transaction, that one's number, and that of the one after it."""
         found = self._newest(oid)

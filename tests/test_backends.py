@@ -18,6 +18,7 @@ import pytest
 import servers
 
 import kiokupy
+from kiokupy.entry import NEW, Entry, Record
 from kiokupy.errors import (
     StoreDenied,
     StoreError,
@@ -418,3 +419,37 @@ def test_what_a_server_of_postgresql_says_becomes_the_right_error(words, kind, m
 
     assert type(error) is kind
     assert message in str(error)
+
+
+@pytest.mark.parametrize("target", ["Hash", "File"])
+def test_a_connection_that_is_new_in_the_midst_of_a_commit_is_not_left_behind(target, tmp_path, monkeypatch):
+    """It came too late to be told what changes; did it not wait for the end, it would keep old states for ever."""
+    options = {"path": tmp_path / "store.fs"} if target == "File" else {}
+    with kiokupy.connect(target, **options) as directory:
+        entry = Entry(Record("t", None, b"1", (), NEW))
+        directory.write(lambda unit: unit.root["entries"].insert("a", entry))
+        adapter, units, seen = directory._database._db._mvcc_storage, [], []
+        told = adapter._invalidate_finish
+
+        def read():
+            units.append(directory.new_unit())
+            seen.append(units[0].root["entries"]["a"].record.state)
+
+        def tell(*args):
+            told(*args)
+            reader.start()
+            reader.join(0.1)
+
+        reader = threading.Thread(target=read)
+        with directory.new_unit() as writer:
+            writer.root["entries"]["a"].record = Record("t", None, b"2", (), NEW)
+            with monkeypatch.context() as patch:
+                patch.setattr(adapter, "_invalidate_finish", tell)
+                writer.commit()
+        reader.join()
+        with units[0] as unit:
+            unit.abort()
+            unit.begin()
+            seen.append(unit.root["entries"]["a"].record.state)
+
+    assert seen[-1] == b"2"

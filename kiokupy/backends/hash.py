@@ -32,14 +32,9 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
     def __init__(self) -> None:
         super().__init__("memory")
         self._oid: int
-        self._ltid: bytes
         self._resolved: list[bytes] = []
         # States written since old ones went; records made since what nothing reached went, and how many were left then.
         self._written = self._made = self._kept = 0
-
-    def lastTransaction(self) -> bytes:  # noqa: N802  # ZODB's name
-        """Return the newest transaction, without the lock that guards nothing here: each transaction begins with it."""
-        return self._ltid
 
     def store(self, oid: bytes, serial: bytes, data: bytes, version: str, transaction: Any) -> None:
         """Keep a record for the transaction, merged with what another one wrote meanwhile if its class can do that."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from graph_classes import CLASSES
 from ZODB.FileStorage import FileStorage
 
 from kiokupy.backends.hash import HashStorage
-from kiokupy.database import Database
+from kiokupy.database import Database, Unit
 from kiokupy.directory import Directory
+from kiokupy.entry import NEW, Entry, Record
 from kiokupy.typemap import TypeMap
 
 
@@ -40,3 +41,17 @@ def directory_on(
 
 def directory_in(path: Any, allowed: Iterable[Any] = CLASSES, **options: Any) -> Directory:
     return directory_on(FileStorage(str(path), read_only=options.get("readonly", False)), allowed, **options)
+
+
+def put(key: str, text: str) -> Callable[[Unit], None]:
+    """Return what writes an entry that holds a text, past all that makes objects of entries."""
+
+    def work(unit: Unit) -> None:
+        record = Record("t", None, text.encode(), (), NEW)
+        entries = unit.root["entries"]
+        if key in entries:
+            entries[key].record = record
+        else:
+            entries[key] = Entry(record)
+
+    return work

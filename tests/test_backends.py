@@ -16,9 +16,9 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg2
 import pytest
 import servers
+from graph_stores import put
 
 import kiokupy
-from kiokupy.entry import NEW, Entry, Record
 from kiokupy.errors import (
     StoreDenied,
     StoreError,
@@ -426,8 +426,7 @@ def test_a_connection_that_is_new_in_the_midst_of_a_commit_is_not_left_behind(ta
     """It came too late to be told what changes; did it not wait for the end, it would keep old states for ever."""
     options = {"path": tmp_path / "store.fs"} if target == "File" else {}
     with kiokupy.connect(target, **options) as directory:
-        entry = Entry(Record("t", None, b"1", (), NEW))
-        directory.write(lambda unit: unit.root["entries"].insert("a", entry))
+        directory.write(put("a", "1"))
         adapter, units, seen = directory._database._db._mvcc_storage, [], []
         told = adapter._invalidate_finish
 
@@ -442,7 +441,7 @@ def test_a_connection_that_is_new_in_the_midst_of_a_commit_is_not_left_behind(ta
 
         reader = threading.Thread(target=read)
         with directory.new_unit() as writer:
-            writer.root["entries"]["a"].record = Record("t", None, b"2", (), NEW)
+            put("a", "2")(writer)
             with monkeypatch.context() as patch:
                 patch.setattr(adapter, "_invalidate_finish", tell)
                 writer.commit()

@@ -126,3 +126,19 @@ def test_without_a_descriptor_to_spare_packing_works_and_filestorage_reads(path,
 
         assert directory._database._db.storage._current is None
         assert directory.get("x") == {"n": 1}
+
+
+def test_of_a_record_that_is_replaced_only_the_head_is_read(storage, monkeypatch):
+    oid, first = stored(storage, bytes(100_000))
+    storage._recent.clear()
+    pread, read = os.pread, []
+
+    def counting(*args):
+        found = pread(*args)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(os, "pread", counting)
+    stored(storage, b"2", oid=oid, serial=first)
+
+    assert 0 < sum(read) < 100

@@ -4,10 +4,10 @@ import contextlib
 import os
 
 import pytest
+from graph_stores import put
 
 import kiokupy
 from kiokupy.backends import recent
-from kiokupy.entry import NEW, Entry, Record
 from kiokupy.maintenance import pack
 
 
@@ -22,18 +22,6 @@ def directory(tmp_path, monkeypatch, request):
 
 def storage_of(directory):
     return directory._database._db.storage
-
-
-def put(key, text):
-    def work(unit):
-        record = Record("t", None, text.encode(), (), NEW)
-        entries = unit.root["entries"]
-        if key in entries:
-            entries[key].record = record
-        else:
-            entries[key] = Entry(record)
-
-    return work
 
 
 def text_of(directory, key):

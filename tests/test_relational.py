@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 import servers
 from conftest import new_place
+from graph_stores import put
 from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
 from relstorage.storage.tpc import vote
 from ZODB.Connection import TransactionMetaData
@@ -23,7 +24,6 @@ from ZODB.utils import p64, u64, z64
 
 import kiokupy
 from kiokupy.backends import pgadapter
-from kiokupy.entry import NEW, Entry, Record
 
 
 @pytest.fixture(params=["SQLite", "PostgreSQL"])
@@ -42,18 +42,6 @@ def new_storage(directory):
         return instance
 
     return new_storage
-
-
-def put(key, text):
-    def work(unit):
-        record = Record("t", None, text.encode(), (), NEW)
-        entries = unit.root["entries"]
-        if key in entries:
-            entries[key].record = record
-        else:
-            entries[key] = Entry(record)
-
-    return work
 
 
 def text_of(directory, key):

@@ -49,16 +49,24 @@ class Current:
 
     def find(self, oid: bytes) -> Found | None:
         """Return a record; ``None``: it is not there, or in another form."""
-        position = self._index.get(oid)
-        if position is None:
+        start = self._start(oid, _READ)
+        if start is None:
             return None
-        start = os.pread(self._descriptor, _READ, position)
+        position, tid, length, data = start
+        if length > len(data):
+            data += os.pread(self._descriptor, length - len(data), position + _HEAD.size + len(data))
+        return Found(data[:length], tid) if len(data) >= length else None
+
+    def tid(self, oid: bytes) -> bytes | None:
+        """Return the transaction that wrote a record; ``None`` as :meth:`find`."""
+        start = self._start(oid, _HEAD.size)
+        return None if start is None else start[1]
+
+    def _start(self, oid: bytes, size: int) -> tuple[int, bytes, int, bytes] | None:
+        """Return a record's position, its transaction, the length of its data, and as much of these as was read."""
+        position = self._index.get(oid)
+        start = b"" if position is None else os.pread(self._descriptor, size, position)
         if len(start) < _HEAD.size:
             return None
         found, tid, _, _, other, length = _HEAD.unpack_from(start)
-        end = _HEAD.size + length
-        if found != oid or other or not length:
-            return None
-        if end > _READ:
-            start += os.pread(self._descriptor, end - _READ, position + _READ)
-        return Found(start[_HEAD.size : end], tid) if len(start) >= end else None
+        return None if found != oid or other or not length else (position, tid, length, start[_HEAD.size :])

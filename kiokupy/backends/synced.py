@@ -90,8 +90,7 @@ class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annot
 
     def getTid(self, oid: bytes) -> bytes:  # noqa: N802  # its name
         """Return the number of the transaction that wrote a record last."""
-        found = self._newest(oid)
-        tid: bytes = super().getTid(oid) if found is None else found[1]
+        tid: bytes = self._newest_tid(oid) or super().getTid(oid)
         return tid
 
     def _newest(self, oid: bytes) -> tuple[bytes, bytes] | None:
@@ -104,10 +103,18 @@ class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annot
         found = self._recent.find(oid)
         return self._current.find(oid) if found is None and self._current is not None else found
 
+    def _newest_tid(self, oid: bytes) -> bytes | None:
+        """Return only the transaction, as :meth:`_newest`."""
+        if oid in self._tindex:
+            return None
+        found = self._recent.find(oid)
+        if found is not None:
+            return found[1]
+        return None if self._current is None else self._current.tid(oid)
+
     def store(self, oid: bytes, oldserial: bytes, data: bytes, version: str, transaction: Any) -> None:
         """Write a record in the transaction."""
-        found = self._newest(oid) if transaction is self._transaction else None
-        if found is not None and found[1] == oldserial:
+        if transaction is self._transaction and self._newest_tid(oid) == oldserial:
             self._append(oid, data)
         else:  # it is new, or there is a conflict
             super().store(oid, oldserial, data, version, transaction)

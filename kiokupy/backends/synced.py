@@ -114,7 +114,8 @@ class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annot
 
     def store(self, oid: bytes, oldserial: bytes, data: bytes, version: str, transaction: Any) -> None:
         """Write a record in the transaction."""
-        if transaction is self._transaction and self._newest_tid(oid) == oldserial:
+        tid = self._newest_tid(oid) if transaction is self._transaction else None
+        if tid is not None and tid == oldserial:
             self._append(oid, data)
         else:  # it is new, or there is a conflict
             super().store(oid, oldserial, data, version, transaction)

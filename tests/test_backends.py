@@ -3,12 +3,10 @@
 import contextlib
 import ctypes
 import os
-import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
-import tempfile
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -31,15 +29,6 @@ from kiokupy.errors import (
     StoreUnreadable,
     TargetError,
 )
-
-
-@pytest.fixture
-def open_folder():
-    """A folder that anybody may write to."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o777)
-    yield folder
-    shutil.rmtree(folder)
 
 
 _LINUX_CAPABILITY_VERSION_3, _IGNORES_MODES = 0x20080522, 0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
@@ -219,15 +208,15 @@ def test_a_sqlite_database_that_cannot_be_opened_is_denied(tmp_path):
 
 @pytest.mark.parametrize("target", ["file:path={}/closed/store", "dbi:SQLite:dbname={}/closed/store"])
 @pytest.mark.parametrize("mode", [0o500, 0])
-def test_a_folder_that_may_not_be_written_is_denied(open_folder, target, mode):
+def test_a_folder_that_may_not_be_written_is_denied(tmp_path, target, mode):
     with unprivileged():
-        (open_folder / "closed").mkdir(mode=mode)
+        (tmp_path / "closed").mkdir(mode=mode)
         with pytest.raises(StoreDenied):
-            kiokupy.connect(target.format(open_folder))
+            kiokupy.connect(target.format(tmp_path))
 
 
-def test_a_file_that_may_not_be_read_is_denied(open_folder):
-    path = open_folder / "store.fs"
+def test_a_file_that_may_not_be_read_is_denied(tmp_path):
+    path = tmp_path / "store.fs"
     with unprivileged():
         kiokupy.connect("File", path=path).close()
         path.chmod(0)

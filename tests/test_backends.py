@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
-from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
@@ -29,7 +28,6 @@ from kiokupy.errors import (
     StoreUnreadable,
     TargetError,
 )
-
 
 _LINUX_CAPABILITY_VERSION_3, _IGNORES_MODES = 0x20080522, 0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 

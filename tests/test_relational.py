@@ -379,7 +379,50 @@ def test_a_copy_keeps_its_transactions(new_storage, tmp_path):
     assert oid in [record.oid for transaction in storage.iterator() for record in transaction]
 
 
-@pytest.mark.parametrize("kind", ["SQLite", "ZEO"])
+@pytest.mark.parametrize("kind", ["SQLite", "SQLite-history", "PostgreSQL", "PostgreSQL-history"])
+def test_the_cache_forgets_what_is_older_than_what_a_transaction_sees(kind, tmp_path):
+    """It finds a state that has lasted without asking for its transaction, and another process made two changes since."""
+    with new_place(kind, tmp_path) as place, place.connect() as here, place.connect() as elsewhere:
+        storage, writer = here._database._db.storage, elsewhere._database._db.storage.new_instance()
+        storage._cache.polling_state.detach_all()  # as it does with what was idle for long
+        early, late = storage.new_instance(), storage.new_instance()
+        one, other = writer.new_oid(), writer.new_oid()
+
+        def change(oid, number, reader=None):
+            serial = loaded(writer, oid)[1] if number > 2 else z64
+            tid = store(writer, (oid, serial, number))
+            early.poll_invalidations()
+            if reader is None:
+                late.poll_invalidations()
+            return tid
+
+        change(one, 1)
+        loaded(late, one)
+        change(other, 2)
+        change(other, 3)
+        tid = change(one, 4)
+        change(other, 5)
+        change(one, 6, reader=late)
+
+        assert late.load(one) == (zodb_pickle(MinPO(4)), tid)
+
+
+def test_the_cache_keeps_what_is_newer_than_what_it_forgets(new_storage, directory):
+    storage, other = new_storage(), new_storage()
+    cache = storage._cache.local_client
+    storage._cache.polling_state.detach_all()
+    oid = storage.new_oid()
+    store(storage, (oid, z64, 1))
+    for number in (2, 3, 4):
+        _, serial = loaded(other, oid)
+        tid = store(storage, (oid, serial, number))
+    loaded(storage, oid)
+    loaded(other, oid)
+
+    assert cache[u64(oid), u64(tid)][0] == zodb_pickle(MinPO(4))
+
+
+@pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL", "ZEO"])
 def test_a_transaction_sees_one_moment_while_other_processes_write(kind, tmp_path):
     """Each directory here has what a process would have: connections and caches of its own."""
     names, seen, end = [f"account {number}" for number in range(12)], [], time.monotonic() + 6

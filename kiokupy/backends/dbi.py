@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from relstorage.options import Options
 
 from kiokupy.backends import dsn
+from kiokupy.backends.obsolete import forgetting
 from kiokupy.backends.postgresql import PostgreSQL
 from kiokupy.backends.sqlite import SQLite
 from kiokupy.errors import StoreError, StoreNotFound, TargetError
@@ -83,7 +84,7 @@ class DBI:
                 fix=f"Open it with keep_history={history:d}, or copy it into a new one",
             )
         options = Options(keep_history=self._keep_history, read_only=readonly, create_schema=create, **self._options)
-        return self._database.storage(options)
+        return forgetting(self._database.storage(options))
 
 
 def _typed(name: str, value: Any) -> Any:

@@ -1,0 +1,32 @@
+"""What RelStorage's cache is to forget.
+
+The storages of a process share a cache. What did not change for a while is found in it without being asked for by its
+transaction, as long as RelStorage knows of no change. When all storages are past a change, RelStorage may forget that
+change since there is a newer one, and tells the cache to forget the object's states up to it. Of an object with one
+state the cache (RelStorage 4.3, ``SVCacheEntry::discarding_tids_before``) then keeps those that are older, and forgets
+those that are newer. So a storage that is between the two changes found the state from before both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from relstorage.cache.cache import MultipleValues
+
+
+def forgetting(storage: Any) -> Any:
+    """Return a RelStorage, whose cache now forgets what it is told to, and nothing else."""
+    client = storage._cache.local_client
+    client.delitems = partial(_forget, client)
+    return storage
+
+
+def _forget(client: Any, last: Mapping[int, int]) -> None:
+    cache = client._cache
+    for oid, tid in last.items():
+        if cache.contains_oid_with_newer_tid(oid, tid) is None:
+            cache.del_oids([oid])
+        elif isinstance(cache.get(oid), MultipleValues):
+            cache.delitems({oid: tid})

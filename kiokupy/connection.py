@@ -39,8 +39,11 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
     #: Answers the classes that records name, instead of the database's own way; until :meth:`forget`.
     find_class: Callable[[str, str], Any] | None = None
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, db: GraphDB, *args: Any, **options: Any) -> None:
+        # It is told of commits from now on, of each as a whole. A storage that tells its newest transaction without
+        # waiting for the commit that is under way gives the lock under which a commit is told and put in place.
+        with getattr(db.storage, "publishing", nullcontext()):
+            super().__init__(db, *args, **options)
         self._reader = Reader(self, self._cache, self._db.classFactory)
         # The transaction that it takes part in; None: it was given back since.
         self._transaction: Any = None

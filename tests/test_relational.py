@@ -379,47 +379,52 @@ def test_a_copy_keeps_its_transactions(new_storage, tmp_path):
     assert oid in [record.oid for transaction in storage.iterator() for record in transaction]
 
 
-@pytest.mark.parametrize("kind", ["SQLite", "SQLite-history", "PostgreSQL", "PostgreSQL-history"])
-def test_the_cache_forgets_what_is_older_than_what_a_transaction_sees(kind, tmp_path):
+@pytest.fixture(params=["SQLite", "SQLite-history", "PostgreSQL", "PostgreSQL-history"])
+def storages(request, tmp_path):
+    """Give two storages that share a cache, and one as another process has it."""
+    with new_place(request.param, tmp_path) as place, place.connect() as here, place.connect() as elsewhere:
+        shared, apart = here._database._db.storage, elsewhere._database._db.storage
+        shared._cache.polling_state.detach_all()  # as it does with what was idle for long: it waits for no others
+        yield shared.new_instance(), shared.new_instance(), apart.new_instance()
+
+
+def test_the_cache_forgets_what_is_older_than_what_a_transaction_sees(storages):
     """It finds a state that has lasted without asking for its transaction, and another process made two changes since."""
-    with new_place(kind, tmp_path) as place, place.connect() as here, place.connect() as elsewhere:
-        storage, writer = here._database._db.storage, elsewhere._database._db.storage.new_instance()
-        storage._cache.polling_state.detach_all()  # as it does with what was idle for long
-        early, late = storage.new_instance(), storage.new_instance()
-        one, other = writer.new_oid(), writer.new_oid()
+    early, late, writer = storages
+    one, other = writer.new_oid(), writer.new_oid()
 
-        def change(oid, number, reader=None):
-            serial = loaded(writer, oid)[1] if number > 2 else z64
-            tid = store(writer, (oid, serial, number))
-            early.poll_invalidations()
-            if reader is None:
-                late.poll_invalidations()
-            return tid
+    def change(oid, number, readers=(early, late)):
+        serial = loaded(writer, oid)[1] if number > 2 else z64
+        tid = store(writer, (oid, serial, number))
+        for reader in readers:
+            reader.poll_invalidations()
+        return tid
 
-        change(one, 1)
-        loaded(late, one)
-        change(other, 2)
-        change(other, 3)
-        tid = change(one, 4)
-        change(other, 5)
-        change(one, 6, reader=late)
+    change(one, 1)
+    loaded(late, one)
+    change(other, 2)
+    change(other, 3)
+    tid = change(one, 4)
+    change(other, 5)
+    change(one, 6, readers=[early])
 
-        assert late.load(one) == (zodb_pickle(MinPO(4)), tid)
+    assert late.load(one) == (zodb_pickle(MinPO(4)), tid)
 
 
-def test_the_cache_keeps_what_is_newer_than_what_it_forgets(new_storage, directory):
-    storage, other = new_storage(), new_storage()
-    cache = storage._cache.local_client
-    storage._cache.polling_state.detach_all()
-    oid = storage.new_oid()
-    store(storage, (oid, z64, 1))
-    for number in (2, 3, 4):
-        _, serial = loaded(other, oid)
-        tid = store(storage, (oid, serial, number))
-    loaded(storage, oid)
-    loaded(other, oid)
+def test_the_cache_keeps_what_is_newer_than_what_it_forgets(storages):
+    early, late, writer = storages
+    oid, cache = writer.new_oid(), early._cache.local_client
+    tid = store(writer, (oid, z64, 1))
+    early.poll_invalidations()
+    late.poll_invalidations()
+    newer = store(early, (oid, tid, 2))
+    for _ in range(2):
+        early.poll_invalidations()
+        late.poll_invalidations()
+        store(writer, (writer.new_oid(), z64, 3))
+    early.poll_invalidations()
 
-    assert cache[u64(oid), u64(tid)][0] == zodb_pickle(MinPO(4))
+    assert cache[u64(oid), u64(newer)] == (zodb_pickle(MinPO(2)), u64(newer))
 
 
 @pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL", "ZEO"])

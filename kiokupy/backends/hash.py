@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from ZODB.ConflictResolution import ConflictResolvingStorage
@@ -32,6 +32,7 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
     def __init__(self) -> None:
         super().__init__("memory")
         self._oid: int
+        self._ltid: bytes
         self._resolved: list[bytes] = []
         # States written since old ones went; records made since what nothing reached went, and how many were left then.
         self._written = self._made = self._kept = 0
@@ -47,6 +48,16 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
         self._oid = max(self._oid, u64(oid))  # a copy brings its oids along
         self._written += 1
         self._made += serial == z64
+
+    @property
+    def publishing(self) -> AbstractContextManager[object]:
+        """The lock under which a commit is told to connections and put in place; see :mod:`kiokupy.connection`."""
+        lock: AbstractContextManager[object] = self._lock
+        return lock
+
+    def lastTransaction(self) -> bytes:  # noqa: N802  # its name
+        """Return the number of the last transaction that is in place."""
+        return self._ltid
 
     def tpc_begin(self, transaction: Any, tid: bytes | None = None) -> None:
         """Begin; nothing is resolved yet."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -76,6 +76,16 @@ class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annot
         self._file.seek(self._pos - 8 - u64(self._file.read(8)))
         tid: bytes = self._file.read(8)
         return tid
+
+    @property
+    def publishing(self) -> AbstractContextManager[object]:
+        """The lock under which a commit is told to connections and put in place; see :mod:`kiokupy.connection`."""
+        lock: AbstractContextManager[object] = self._lock
+        return lock
+
+    def lastTransaction(self) -> bytes:  # noqa: N802  # its name
+        """Return the number of the last transaction that is in place."""
+        return self._ltid
 
     def tpc_begin(self, transaction: Any, tid: bytes | None = None, status: str = " ") -> None:
         """Begin, when no other transaction is under way."""

@@ -96,6 +96,10 @@ class GraphConnection(Connection):  # type: ignore[misc]  # ZODB has no annotati
         """The last transaction that this connection sees; ``None``: it sees the present."""
         return None if self.before is None else p64(u64(self.before) - 1)
 
+    def cacheGC(self) -> None:  # noqa: N802  # ZODB's name
+        """Let go of what was loaded beyond the size of the cache. ZODB's looks for connections to other databases."""
+        self._cache.incrgc()
+
     def newest(self) -> bytes:
         """Return the number of the newest transaction that the storage knows of."""
         tid: bytes = self._storage.lastTransaction()

@@ -71,6 +71,7 @@ class SessionCodec:
 
     def __init__(self, typemap: TypeMap) -> None:
         self._typemap = typemap
+        self._alone = Expander(typemap, _missing, ().__contains__)
 
     def dump(self, data: Data, objects: Objects) -> Content:
         """Pickle a session's data.
@@ -85,21 +86,25 @@ class SessionCodec:
             raise refusal.error(data, "session") from refusal.__cause__
         return Content(state, tuple(found.refs), tuple(found.weak))
 
-    def load(self, record: Record, objects: Objects) -> Data:
+    def load(self, record: Record, objects: Objects | None) -> Data:
         """Return a session's data, without the values that refer to an object which is there no more.
 
+        :param objects: ``None``: the record refers to none.
         :raises NotLoadable: the type map refuses something in it, or it does not fit its class.
         """
-        gone: list[str] = []
-        resolve, exists = _NOTHING
-        if record.refs or record.weak:
-            find, exists = objects.finder((*record.refs, *record.weak))
-            resolve = partial(_found, find, gone)
         try:
-            data: Data = Expander(self._typemap, resolve, exists).load(record.state, record)
+            if objects is not None:
+                return self._load_referring(record, objects)
+            data: Data = self._alone.load(record.state, record)
         except Exception:  # what raises nothing need not enter and leave a context
             with explained(OWNER, record):
                 raise
+        return data
+
+    def _load_referring(self, record: Record, objects: Objects) -> Data:
+        gone: list[str] = []
+        find, exists = objects.finder((*record.refs, *record.weak))
+        data: Data = Expander(self._typemap, partial(_found, find, gone), exists).load(record.state, record)
         if gone:
             data = {key: value for key, value in data.items() if self._is_whole({key: value}, objects)}
         return data
@@ -122,10 +127,6 @@ def _found(resolve: Resolve, gone: list[str], key: str, class_name: str) -> obje
 
 def _missing(key: str, class_name: str) -> NoReturn:
     raise BrokenReference(referrer=OWNER, target=key)
-
-
-#: What finds nothing, for data that refer to nothing.
-_NOTHING: tuple[Resolve, Callable[[str], bool]] = _missing, ().__contains__
 
 
 class _Gone:

@@ -112,7 +112,7 @@ class Keeper:
 
     def load(self, session: Session, record: Record) -> Data:
         """Return the data in a session's record; called by :class:`Session`."""
-        return self._codec.load(record, self._objects_of(session))
+        return self._codec.load(record, self._objects_of(session) if record.refs or record.weak else None)
 
     def copy(self, session: Session) -> Callable[[], Data]:
         """Return what makes a session's data as they are now; called by :class:`Session`.

@@ -145,7 +145,7 @@ class Database:
 
     def check_finished(self, root: PersistentMapping) -> None:
         """Raise :class:`~kiokupy.errors.StoreUnreadable` if a root record is that of an interrupted copy."""
-        if UNFINISHED in root.data:  # its own __contains__ is Python, and each transaction asks
+        if UNFINISHED in root:
             raise StoreUnreadable(
                 self.location,
                 f"a copy of {root[UNFINISHED]} into it was not finished",

@@ -100,8 +100,12 @@ def test_what_others_have_heard_of_waits_until_it_can_be_read(storage, monkeypat
     oid, first = stored(storage, b"1")
     found, original = [], storage._finish_finish
 
+    def read():
+        number = storage.getTid(oid)
+        found.append((number, storage.loadBefore(oid, b"\xff" * 8)))
+
     def finish(tid):
-        reader = threading.Thread(target=lambda: found.append(storage.loadBefore(oid, b"\xff" * 8)))
+        reader = threading.Thread(target=read)
         reader.start()
         reader.join(0.05)
         assert not found
@@ -114,7 +118,7 @@ def test_what_others_have_heard_of_waits_until_it_can_be_read(storage, monkeypat
             break
         threading.Event().wait(0.01)
 
-    assert found == [(b"2", second, None)]
+    assert found == [(second, (b"2", second, None))]
 
 
 def test_without_a_descriptor_to_spare_packing_works_and_filestorage_reads(path, monkeypatch):

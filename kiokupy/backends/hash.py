@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from typing import Any
 
 from ZODB.ConflictResolution import ConflictResolvingStorage
@@ -14,6 +14,7 @@ from ZODB.POSException import ConflictError
 from ZODB.serialize import referencesf
 from ZODB.utils import u64, z64
 
+from kiokupy.backends.publishing import Publishing
 from kiokupy.errors import StoreNotFound
 
 # Old revisions are for transactions that began before them; one older than this may meet a conflict instead.
@@ -23,7 +24,7 @@ _KEEP_SECONDS = 60
 _FEW_RECORDS = 10_000
 
 
-class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[misc]  # ZODB has no annotations
+class HashStorage(Publishing, ConflictResolvingStorage, MappingStorage):  # type: ignore[misc]  # ZODB has no annotations
     """A MappingStorage that resolves conflicts, as the other storages do.
 
     Without that two threads that insert different keys into one leaf of a tree would collide on Hash alone.
@@ -32,7 +33,6 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
     def __init__(self) -> None:
         super().__init__("memory")
         self._oid: int
-        self._ltid: bytes
         self._resolved: list[bytes] = []
         # States written since old ones went; records made since what nothing reached went, and how many were left then.
         self._written = self._made = self._kept = 0
@@ -48,16 +48,6 @@ class HashStorage(ConflictResolvingStorage, MappingStorage):  # type: ignore[mis
         self._oid = max(self._oid, u64(oid))  # a copy brings its oids along
         self._written += 1
         self._made += serial == z64
-
-    @property
-    def publishing(self) -> AbstractContextManager[object]:
-        """The lock under which a commit is told to connections and put in place; see :mod:`kiokupy.connection`."""
-        lock: AbstractContextManager[object] = self._lock
-        return lock
-
-    def lastTransaction(self) -> bytes:  # noqa: N802  # its name
-        """Return the number of the last transaction that is in place."""
-        return self._ltid
 
     def tpc_begin(self, transaction: Any, tid: bytes | None = None) -> None:
         """Begin; nothing is resolved yet."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -13,6 +13,7 @@ from ZODB.FileStorage import FileStorage
 from ZODB.utils import u64, z64
 
 from kiokupy.backends.current import Current, head
+from kiokupy.backends.publishing import Publishing
 from kiokupy.backends.recent import Recent
 from kiokupy.backends.syncing import Syncing, sync_file, sync_folder
 
@@ -38,7 +39,7 @@ def _let_go() -> None:
 getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_let_go)  # not every system forks
 
 
-class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annotations
+class SyncedFileStorage(Publishing, FileStorage):  # type: ignore[misc]  # ZODB has no annotations
     """A FileStorage that survives what may happen to a disk.
 
     Where FileStorage closes itself after a failed fsync, this one goes on reading, and refuses to write. Packing syncs
@@ -47,8 +48,6 @@ class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annot
 
     :param syncing: of this file; the storage closes it.
     """
-
-    _ltid: bytes
 
     def __init__(self, path: str, syncing: Syncing, *, read_only: bool) -> None:
         self._syncing, self._replaced = syncing, False
@@ -76,16 +75,6 @@ class SyncedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no annot
         self._file.seek(self._pos - 8 - u64(self._file.read(8)))
         tid: bytes = self._file.read(8)
         return tid
-
-    @property
-    def publishing(self) -> AbstractContextManager[object]:
-        """The lock under which a commit is told to connections and put in place; see :mod:`kiokupy.connection`."""
-        lock: AbstractContextManager[object] = self._lock
-        return lock
-
-    def lastTransaction(self) -> bytes:  # noqa: N802  # its name
-        """Return the number of the last transaction that is in place."""
-        return self._ltid
 
     def tpc_begin(self, transaction: Any, tid: bytes | None = None, status: str = " ") -> None:
         """Begin, when no other transaction is under way."""

@@ -427,6 +427,22 @@ def test_the_cache_keeps_what_is_newer_than_what_it_forgets(storages):
     assert cache[u64(oid), u64(newer)] == (zodb_pickle(MinPO(2)), u64(newer))
 
 
+def test_the_cache_is_empty_where_it_is_not_known_what_changed(storages):
+    """RelStorage forgets that where it finds itself in contradiction."""
+    early, late, writer = storages
+    one = writer.new_oid()
+    tid = store(writer, (one, z64, 1))
+    loaded(early, one)
+    for _ in range(3):
+        store(writer, (writer.new_oid(), z64, 2))
+        late.poll_invalidations()
+        early.poll_invalidations()
+    store(writer, (one, tid, 3))
+    early._cache.polling_state.flush_all()
+
+    assert loaded(early, one)[0] == zodb_pickle(MinPO(3))
+
+
 @pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL", "ZEO"])
 def test_a_transaction_sees_one_moment_while_other_processes_write(kind, tmp_path):
     """Each directory here has what a process would have: connections and caches of its own."""

@@ -61,6 +61,7 @@ def test_a_directory_does_without_sessions_adapters_and_the_other_backends():
     assert {name for name in ours(names) if name.startswith("kiokupy.backends.")} == {
         "kiokupy.backends.dsn",
         "kiokupy.backends.hash",
+        "kiokupy.backends.publishing",
     }
     assert names & {"ZEO", "relstorage", "secrets"} == set()
 

@@ -28,6 +28,7 @@ from kiokupy.errors import (
     StoreUnreadable,
     TargetError,
 )
+from kiokupy.maintenance import pack
 
 _LINUX_CAPABILITY_VERSION_3, _IGNORES_MODES = 0x20080522, 0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 
@@ -150,6 +151,26 @@ def test_a_new_file_is_readable_by_its_owner_only(file_place):
     file_place.connect().close()
 
     assert stat.S_IMODE(file_place.options["path"].stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640])
+def test_what_stands_beside_a_file_is_readable_by_no_others(file_place, mode):
+    """What is being written, what was packed, what it was before, and what was cut off."""
+    path = file_place.options["path"]
+    beside = path.with_name(f"{path.name}.tmp")
+    beside.touch(mode=0o644)
+    file_place.connect().close()
+    path.chmod(mode)
+    with path.open("ab") as file:
+        file.write(b"torn" * 10)
+    with file_place.connect() as directory:
+        directory.store({}, id="x")
+        directory.delete("x")
+        pack(directory)
+    found = {each.suffix: stat.S_IMODE(each.stat().st_mode) for each in path.parent.glob(f"{path.name}*")}
+
+    of_no_secret = {end: found.pop(end) for end in (".lock", ".index")}
+    assert found == dict.fromkeys([path.suffix, ".old", ".tmp", ".tr0"], mode), of_no_secret
 
 
 def test_a_new_sqlite_store_is_readable_by_its_owner_only(tmp_path):

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import textwrap
@@ -16,9 +17,11 @@ import threading
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
 import servers
+from persistent.TimeStamp import TimeStamp
 from ZODB.Connection import TransactionMetaData
 
 import kiokupy
@@ -341,6 +344,21 @@ class TestPacking:
         pack(directory)
         assert directory.exists("after")
 
+    def test_a_pack_that_is_broken_off_leaves_no_file(self, path, monkeypatch):
+        with kiokupy.connect("File", path=path) as directory:
+            fill(directory)
+
+            def interrupted(*_):
+                raise KeyboardInterrupt
+
+            with monkeypatch.context() as patched:
+                patched.setattr("ZODB.FileStorage.fspack.FileStoragePacker.copyToPacktime", interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    pack(directory)
+            assert not path.with_suffix(".fs.pack").exists()
+            pack(directory)
+            assert fsck(directory).ok
+
     @pytest.mark.parametrize("again", [{"days": 0}, {"days": 1}])
     def test_a_store_with_nothing_to_pack_is_not_synced(self, disk, connect, again):
         directory = connect("never")
@@ -413,6 +431,38 @@ class TestKilledProcess:
         assert run(script) == "0\n"
         with kiokupy.connect("File", path=path) as directory:
             assert (directory.exists("x"), directory.exists("y")) == (True, True)
+
+    def test_a_child_that_outlives_its_parent_has_no_lock(self, path):
+        script = f"""
+            import os, signal, kiokupy
+            directory = kiokupy.connect("File", path={str(path)!r})
+            reading = kiokupy.connect("File", path={str(path)!r}, readonly=1)
+            child = os.fork()
+            if child == 0:
+                os.close(1)
+                signal.pause()
+            print(child)
+        """
+        child = int(run(script))
+        try:
+            with kiokupy.connect("File", path=path) as directory:
+                directory.store({}, id="x")
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+    def test_a_child_leaves_its_parent_the_lock(self, path):
+        script = f"""
+            import os, kiokupy
+            directory = kiokupy.connect("File", path={str(path)!r})
+            if os.fork() == 0:
+                os._exit(0)
+            os.wait()
+            try:
+                kiokupy.connect("File", path={str(path)!r})
+            except kiokupy.StoreLocked:
+                print("locked")
+        """
+        assert run(script) == "locked\n"
 
     def test_a_process_that_ends_without_closing_waits_for_the_sync_of_everysec(self, path):
         script = f"""
@@ -503,6 +553,21 @@ class TestPowerFailure:
             assert fsck(directory).ok
         with kiokupy.connect("File", path=path) as directory:
             assert directory.lookup_many(["x", "y"]) == {"x": {"n": 1}, "y": {"n": 2}}
+
+    @pytest.mark.parametrize("tid", [b"\xff" * 8, b"PK\3\4zzzz", TimeStamp(2001, 1, 1, 0, 0, 0.0).raw()])
+    def test_what_a_torn_commit_leaves_is_not_taken_for_the_last_one(self, path, tid):
+        """Else it would be of the future, or from before all others, or of no time at all."""
+        with kiokupy.connect("File", path=path) as directory:
+            directory.store({"n": 1}, id="x")
+            last = directory.history("x")[0]
+        with path.open("ab") as file:
+            file.write(tid + struct.pack(">QcHHH", 9999, b" ", 0, 0, 0) + b"torn")
+        with kiokupy.connect("File", path=path) as directory:
+            assert storage_of(directory).lastTransaction() == last.tid
+            directory.store({"n": 2}, id="y")
+            time = directory.history("y")[0].time
+            assert last.time < time <= datetime.now(UTC)
+            assert fsck(directory).ok
 
     def test_zeros_alone_are_an_empty_store(self, path):
         path.write_bytes(b"FS30" + bytes(5000))

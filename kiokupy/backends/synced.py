@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
+from glob import escape, glob
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+from persistent.TimeStamp import TimeStamp
 from ZODB.FileStorage import FileStorage
 from ZODB.utils import u64, z64
 
@@ -26,14 +29,23 @@ def _let_go() -> None:
     """Part from the files of the parent process.
 
     Both have one position in each file, and file objects move it at their end, to where they think they are: the parent
-    would then fail to write, or not know where it writes.
+    would then fail to write, or not know where it writes. And they have one lock, which would outlive the parent.
     """
     null = os.open(os.devnull, os.O_RDWR)
     for storage in _opened:
-        for file in (storage._file, storage._tfile):
+        lock = getattr(storage, "_lock_file", None)
+        for file in (storage._file, storage._tfile, getattr(lock, "_fp", None)):
             if file is not None and not file.closed:
                 os.dup2(null, file.fileno())
     os.close(null)
+
+
+def _as_secret(path: str, like: str) -> None:
+    """Let a file, made if it is not there, be for those whom another is for; what this process makes may be for all."""
+    mode = stat.S_IMODE(os.stat(like).st_mode)
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, mode))
+    with suppress(OSError):  # it is another's
+        os.chmod(path, mode)
 
 
 getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_let_go)  # not every system forks
@@ -43,8 +55,8 @@ class SyncedFileStorage(Publishing, FileStorage):  # type: ignore[misc]  # ZODB 
     """A FileStorage that survives what may happen to a disk.
 
     Where FileStorage closes itself after a failed fsync, this one goes on reading, and refuses to write. Packing syncs
-    the new file: without that a power failure soon afterwards may leave neither the old one nor the new. And a tail of
-    zero bytes, as a power failure leaves it, is a tail like any other.
+    the new file: without that a power failure soon afterwards may leave neither the old one nor the new. And whatever a
+    power failure leaves at the end, the transaction before it is the last.
 
     :param syncing: of this file; the storage closes it.
     """
@@ -55,9 +67,14 @@ class SyncedFileStorage(Publishing, FileStorage):  # type: ignore[misc]  # ZODB 
         self._current: Current | None = None
         # What the current transaction stored, by oid.
         self._stored: dict[bytes, bytes] = {}
+        if not read_only:
+            _as_secret(f"{path}.tmp", path)  # what is not committed yet
         super().__init__(path, read_only=read_only)
-        if self._ltid == z64 and self._pos > _EMPTY:  # FileStorage took the zeros for the last transaction's number
-            self._ltid = self._last()
+        for torn in glob(f"{escape(path)}.tr*"):  # what FileStorage cut off
+            _as_secret(torn, path)
+        # FileStorage takes the first bytes of a torn tail for the last transaction's number.
+        self._ltid = self._last() if self._pos > _EMPTY else z64
+        self._ts = TimeStamp(self._ltid)
         self._follow()
         _opened.add(self)
 
@@ -178,18 +195,22 @@ class SyncedFileStorage(Publishing, FileStorage):  # type: ignore[misc]  # ZODB 
 
         :returns: ``None`` if there is nothing to pack; else no transaction is under way until it is in place.
         """
-        packed = FileStorage.packer(storage, referencesf, stop, gc)
-        if packed is not None:
-            path = f"{storage._file_name}.pack"
-            try:
+        path, packed = f"{storage._file_name}.pack", None
+        _as_secret(path, storage._file_name)
+        try:
+            packed = FileStorage.packer(storage, referencesf, stop, gc)
+            if packed is not None:
                 sync_file(path)
-            except BaseException:
+                storage._replaced = True
+            return packed
+        except BaseException:
+            if packed is not None:
                 storage._commit_lock.release()
+            raise
+        finally:
+            if not storage._replaced:
                 with suppress(OSError):
                     os.remove(path)
-                raise
-            storage._replaced = True
-        return packed
 
     def pack(self, t: float, referencesf: Any, gc: bool | None = None) -> None:
         """Pack.

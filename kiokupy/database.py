@@ -11,20 +11,14 @@ from typing import Any
 import transaction
 from BTrees.OOBTree import OOBTree, OOTreeSet
 from persistent.mapping import PersistentMapping
+from transaction.interfaces import NoTransaction
 from ZODB import POSException
 from ZODB.POSException import POSKeyError
 from ZODB.utils import z64
 
 from kiokupy import entry, moments
 from kiokupy.connection import GraphConnection, GraphDB
-from kiokupy.errors import (
-    ConflictError,
-    NoHistory,
-    StoreError,
-    StoreNotFound,
-    StoreTooNew,
-    StoreUnreadable,
-)
+from kiokupy.errors import ConflictError, NoHistory, StoreError, StoreNotFound, StoreTooNew, StoreUnreadable
 from kiokupy.lastword import LastWord
 from kiokupy.translation import translated
 
@@ -91,12 +85,17 @@ class Database:
         with self.translated():
             return Unit(self, manager=manager)
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process opened it, not its parent."""
+        return os.getpid() == self._process
+
     def check_usable(self) -> None:
         """Raise :class:`~kiokupy.errors.StoreError` if the database was closed, or opened in this process's parent.
 
         The two would share a file's lock and position, or a socket, and write over each other.
         """
-        if os.getpid() != self._process:
+        if not self.is_ours:
             raise StoreError(
                 self.location,
                 f"opened in process {self._process} and used in its child {os.getpid()}",
@@ -130,7 +129,7 @@ class Database:
     def close(self, wait: Callable[[], None] = lambda: None) -> None:
         """Close every connection and the storage, once ``wait`` returns; closing twice is fine."""
         self._closed = True
-        if os.getpid() == self._process:  # a child would say goodbye to the server in its parent's name
+        if self.is_ours:  # a child would say goodbye to the server in its parent's name
             wait()
             self._db.close()
 
@@ -164,11 +163,12 @@ class Database:
 
     def _is_ready(self, unit: Unit) -> bool:
         root = unit.connection.root().get("kiokupy")
-        if root is not None:
-            self.check_finished(root)
-        if root is not None and root["format"] > entry.FORMAT:
+        if root is None:
+            return False
+        self.check_finished(root)
+        if root["format"] > entry.FORMAT:
             raise StoreTooNew(self.location, found=root["format"], supported=entry.FORMAT)
-        return root is not None
+        return True
 
 
 def _insist(make: Callable[[], Any]) -> Any:
@@ -179,19 +179,17 @@ def _insist(make: Callable[[], Any]) -> Any:
 
 
 def _has_root(storage: Any) -> bool:
-    with suppress(POSKeyError):
+    try:
         return bool(storage.load(z64))
-    return False
+    except POSKeyError:
+        return False
+    finally:
+        getattr(storage, "afterCompletion", lambda: None)()  # its snapshot would last as long as the database
 
 
 def _new_root() -> PersistentMapping:
-    return PersistentMapping(
-        format=entry.FORMAT,
-        entries=entry.EntryTree(),
-        roots=OOTreeSet(),
-        indexes=OOBTree(),
-        sessions=entry.EntryTree(),
-    )
+    trees = {name: entry.EntryTree() for name in ("entries", "sessions")}
+    return PersistentMapping(format=entry.FORMAT, roots=OOTreeSet(), indexes=OOBTree(), **trees)
 
 
 class Unit:
@@ -222,7 +220,8 @@ class Unit:
         return root
 
     def begin(self) -> None:
-        """Begin a transaction; it sees what was committed until now."""
+        """Begin a transaction; it sees what was committed until now. Raises as :meth:`Database.check_usable`."""
+        self.database.check_usable()
         self._active = True
         with self.database.translated():
             self._manager.begin()
@@ -282,16 +281,17 @@ class Unit:
 
     def abort(self) -> None:
         """Drop what was not committed; the transaction is over, if there is one."""
-        if self._active:
-            self._active = False
-            self._manager.abort()
+        if self._active and self.database.is_ours:
+            with suppress(NoTransaction):  # the database was closed, and ended it
+                self._manager.abort()
+        self._active = False
 
     def close(self) -> None:
         """Drop what was not committed and give the connection back; closing twice is fine."""
         self.abort()
-        if not self._closed:
+        if not self._closed and self.database.is_ours:
             self.connection.close()
-            self._closed = True
+        self._closed = True
 
     def __enter__(self) -> Unit:
         return self

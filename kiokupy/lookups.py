@@ -221,6 +221,7 @@ class Lookups(ABC):
     def _check_open(self, verb: str) -> None:
         if not self._open:
             raise ScopeClosed(f"the scope's {verb}")
+        self._unit.database.check_usable()
 
     def _check_writable(self, verb: str = "commit()") -> None:
         self._check_open(verb)

@@ -240,6 +240,7 @@ class Scope(Lookups):
         self._settle()
 
     def _prepare(self) -> None:
+        self._unit.database.check_usable()
         self._flush()
         self._companions.save(self._unit, self._live, self._flush)
         self._unit.guard()

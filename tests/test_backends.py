@@ -94,6 +94,26 @@ def test_an_empty_database_of_postgresql_is_no_store_and_stays_empty():
             assert cursor.fetchone() == (0,)
 
 
+@pytest.mark.parametrize("options", [{"create": 0}, {"readonly": 1}])
+def test_a_store_in_sql_that_is_open_and_not_used_holds_no_snapshot(tmp_path, options):
+    """It would keep PostgreSQL from cleaning up, and SQLite's journal from being emptied."""
+    with servers.new_postgresql() as url:
+        kiokupy.connect(url).close()
+        with kiokupy.connect(url, **options), closing(psycopg2.connect(url)) as connection:
+            cursor = connection.cursor()
+            cursor.execute(
+                "SELECT state FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+            assert {state for (state,) in cursor.fetchall()} == {"idle"}
+    target = f"sqlite:///{tmp_path}/s"
+    with kiokupy.connect(target) as writer, kiokupy.connect(target, **options):
+        writer.store({}, id="x")
+        with closing(sqlite3.connect(tmp_path / "s" / "main.sqlite3")) as connection:
+            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    assert busy == 0
+
+
 def test_a_store_without_kiokupys_record_is_not_found_unless_it_may_be_made(file_place):
     import ZODB  # this test alone makes a database that is not kiokupy's
 

@@ -152,6 +152,47 @@ def test_a_store_is_not_used_in_a_forked_child(file_place):
     assert "Connect in each process, after the fork" in done.stdout
 
 
+def test_a_scope_that_is_open_when_the_process_forks_is_its_parents(place):
+    """The child can neither read nor write in it, and leaving it says nothing to the server."""
+    options = {name: str(option) for name, option in place.options.items()}
+    script = f"""
+        import os, kiokupy
+        with kiokupy.connect({place.target!r}, **{options!r}) as directory:
+            directory.store({{"n": 1}}, id="x")
+            with directory.new_scope() as scope:
+                scope.lookup("x")["n"] = 2
+                if os.fork() == 0:
+                    for verb in (scope.commit, scope.abort, lambda: scope.exists("x"), lambda: scope.__exit__(None)):
+                        try:
+                            verb()
+                        except kiokupy.StoreError as error:
+                            print("and used in its child" in str(error), flush=True)
+                    os._exit(0)
+                print(os.wait()[1])
+            print(directory.get("x"))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True, check=True, timeout=60
+    )
+
+    assert done.stdout == "True\n" * 4 + "0\n{'n': 2}\n"
+
+
+def test_a_scope_that_is_open_when_its_directory_is_closed_says_so(file_place):
+    directory = file_place.connect()
+    directory.store({"n": 1}, id="x")
+    for verb in ("commit", "abort", "__enter__"):
+        scope = directory.new_scope()
+        scope.lookup("x")["n"] = 2
+        directory.close()
+        with pytest.raises(kiokupy.StoreError, match="the directory was closed"), scope:
+            getattr(scope, verb)()
+        scope.close()
+        directory = file_place.connect()
+    assert directory.get("x") == {"n": 1}
+    directory.close()
+
+
 def test_a_forked_child_that_closes_leaves_its_parents_store_open(file_place, monkeypatch):
     directory = file_place.connect()
     parent = os.getpid()

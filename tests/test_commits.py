@@ -8,10 +8,11 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 from conftest import new_place
-from ZODB.Connection import Connection
+from ZODB.Connection import Connection, TransactionMetaData
 
 import kiokupy
 from kiokupy import commits, lanes
@@ -568,6 +569,41 @@ class TestLanes:
                 two.write(put("a", str(number)))
 
                 assert stored(one) == {"a": str(number)}
+
+    def test_a_connection_that_is_opened_while_a_commit_is_told_hears_of_it(self, directory):
+        for text in ("old", "new"):
+            directory.write(put("a", text))
+        oid, serial = directory.read(
+            lambda unit: (unit.root["entries"]["a"]._p_oid, unit.root["entries"]["a"]._p_serial)
+        )
+        database, is_over = directory._database, threading.Event()
+        storage, meta = database._db._mvcc_storage.new_instance(), TransactionMetaData()
+        storage.poll_invalidations()
+        newer = storage.load(oid)[0].replace(b"new", b"yet")
+        storage.tpc_begin(meta)
+        storage.store(oid, serial, newer, "", meta)
+        storage.tpc_vote(meta)
+
+        def look():
+            with database.open() as unit:  # a new connection: the others are in use
+                before = unit.root["entries"]["a"].record.state
+                assert is_over.wait(PATIENCE)
+                unit.abort()
+                unit.begin()
+                return before, unit.root["entries"]["a"].record.state
+
+        with ThreadPoolExecutor() as executor:
+            looking = []
+
+            def tell(tid):
+                looking.append(executor.submit(look))
+                wait(looking, timeout=0.3)
+
+            storage.tpc_finish(meta, tell)
+            is_over.set()
+            before, after = looking[0].result(PATIENCE)
+        assert before in (b"new", b"yet")
+        assert after == b"yet"
 
     def test_what_a_read_changes_is_dropped(self, directory):
         directory.read(put("a"))

@@ -6,9 +6,12 @@ A test that does not hold is skipped and says why; it is never redefined.
 import contextlib
 import tempfile
 import unittest
+from functools import partial
+from unittest import mock
 
 import pytest
 import servers
+from ZODB.broken import find_global
 from ZODB.tests import (
     BasicStorage,
     ConflictResolution,
@@ -21,18 +24,21 @@ from ZODB.tests import (
     RevisionStorage,
     Synchronization,
     TransactionalUndoStorage,
+    racetest,
 )
 from ZODB.tests.StorageTestBase import StorageTestBase
 
 from kiokupy import backends
+from kiokupy.connection import GraphDB
 
 pytestmark = pytest.mark.no_cover
 
 
 class Opened(StorageTestBase):
-    """Opens the storage as a directory would."""
+    """Opens the storage as a directory would; what races are the connections that a directory has."""
 
     def setUp(self):
+        self.enterContext(mock.patch.object(racetest, "DB", partial(GraphDB, find_class=find_global)))
         self.target = self.enterContext(self.new_target())  # first: what follows changes the folder and tempfile
         super().setUp()
         self.open()

@@ -11,8 +11,7 @@ from typing import Any
 import transaction
 from BTrees.OOBTree import OOBTree, OOTreeSet
 from persistent.mapping import PersistentMapping
-from transaction.interfaces import NoTransaction
-from ZODB import POSException
+from transaction.interfaces import NoTransaction, TransientError
 from ZODB.POSException import POSKeyError
 from ZODB.utils import z64
 
@@ -173,7 +172,7 @@ class Database:
 
 def _insist(make: Callable[[], Any]) -> Any:
     for _ in range(_ATTEMPTS - 1):
-        with suppress(ConflictError, POSException.ConflictError):  # another process makes the same record now
+        with suppress(ConflictError, TransientError):  # another process makes the same record now
             return make()
     return make()
 

@@ -6,6 +6,7 @@ import socket
 import sqlite3
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
@@ -15,6 +16,7 @@ from conftest import new_place
 from graph_stores import put
 from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
 from relstorage.storage.tpc import vote
+from transaction.interfaces import TransientError
 from ZODB.Connection import TransactionMetaData
 from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError, POSKeyError
@@ -269,6 +271,23 @@ class TestPostgreSQL:
             storage.tpc_abort(meta)
 
         assert text_of(directory, "b") == "1"
+
+    def test_a_root_that_two_processes_make_at_once_is_made_once(self, new_storage):
+        """The other's, which is empty, would be written over what the first has put into it meanwhile."""
+        one, other = new_storage(), new_storage()
+        store(one, deleted=[(z64, one.load(z64)[1])])
+        first, second = TransactionMetaData(), TransactionMetaData()
+        for storage, transaction in ((one, first), (other, second)):
+            storage.tpc_begin(transaction)
+            storage.store(z64, z64, zodb_pickle(MinPO(1)), "", transaction)
+        one.tpc_vote(first)
+        with ThreadPoolExecutor() as executor:
+            voting = executor.submit(other.tpc_vote, second)
+            wait([voting], timeout=0.5)
+            one.tpc_finish(first)
+            with pytest.raises(TransientError):
+                voting.result()
+        other.tpc_abort(second)
 
     def test_a_reader_outside_of_transactions_sees_one_moment(self, new_storage):
         """As psycopg2 would have it, a transaction begins with whatever is said first."""

@@ -129,7 +129,8 @@ class Adapter(PostgreSQLAdapter):  # type: ignore[misc]  # RelStorage has no ann
         written = sorted((oid, seen) for _, oid, seen in self.mover.few)
         read = _apart(read_current_oids.items())
         [oids, tids] = _apart(written)
-        cursor.execute(_LOCK, (read[0], [oid for oid, seen in written if seen], read[0] + oids, read[1] + tids))
+        shared = [oid for oid, seen in written if seen or not oid]  # 0 is the root: two processes may make it at once
+        cursor.execute(_LOCK, (read[0], shared, read[0] + oids, read[1] + tids))
         if cursor.fetchone()[0]:
             return []
         cursor.execute(_READ, read)

@@ -48,6 +48,10 @@ class translated:  # noqa: N801  # used as a function is, like contextlib's own
             if isinstance(cause, KiokuError):
                 raise cause from cause.__cause__
             raise StoreUnreadable(location, f"a record cannot be read ({cause})") from error
+        if _is_out_of_memory(error):
+            problem = "PostgreSQL has no memory left: too few locks for the changed objects, if these are many"
+            fix = "Change fewer objects in a transaction, or raise the server's max_locks_per_transaction"
+            raise StoreError(location, problem, fix=fix) from error
         if isinstance(error, ReadOnlyError):
             raise StoreReadOnly(location) from error
         if isinstance(error, TransientError):
@@ -62,8 +66,17 @@ class translated:  # noqa: N801  # used as a function is, like contextlib's own
 
 def _is_lost(error: Exception) -> bool:
     """Tell whether PostgreSQL's driver, which is optional as well, says that it has no connection."""
-    classes = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
-    return not classes.isdisjoint(("psycopg2.OperationalError", "psycopg2.InterfaceError"))
+    return not _classes(error).isdisjoint(("psycopg2.OperationalError", "psycopg2.InterfaceError"))
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Tell whether that is what the server said; RelStorage makes a conflict of it where it asks for locks."""
+    said = error if error.__cause__ is None else error.__cause__
+    return "psycopg2.errors.OutOfMemory" in _classes(said)
+
+
+def _classes(error: BaseException) -> set[str]:
+    return {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
 
 
 def _failure(location: str, error: Exception, tid: bytes | None) -> KiokuError:

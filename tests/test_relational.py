@@ -243,6 +243,26 @@ class TestPostgreSQL:
         with kiokupy.connect(url) as other:  # it has nothing in its cache
             assert [text_of(other, key) for key in "abc"] == ["4", "2", "x" * 5_000]
 
+    @pytest.mark.parametrize("most", [-1, 1 << 20])
+    def test_a_server_that_has_no_locks_left_is_no_conflict(self, url, directory, monkeypatch, most):
+        """It would be tried again and again; here the server says so, since other tests need its locks."""
+        directory.write(put("a", "1"))
+        with contextlib.closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+            body = "AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'out_of_memory'; END $$ LANGUAGE plpgsql"
+            cursor.execute(
+                f"CREATE FUNCTION no_locks(bigint[], bigint[], bigint[], bigint[]) RETURNS void {body};"
+                "CREATE OR REPLACE FUNCTION"
+                " lock_objects_and_detect_conflicts(read_current_oids bigint[], read_current_tids bigint[])"
+                f" RETURNS TABLE (zoid bigint, tid bigint, prev_tid bigint, committed_state bytea) {body}"
+            )
+        monkeypatch.setattr(
+            pgadapter, "_LOCK", "SELECT no_locks(%s::BIGINT[], %s::BIGINT[], %s::BIGINT[], %s::BIGINT[])"
+        )
+        monkeypatch.setattr(pgadapter, "_MOST_BYTES", most)
+        with pytest.raises(kiokupy.StoreError, match="raise the server's max_locks_per_transaction"):
+            directory.write(put("a", "2"))
+        assert text_of(directory, "a") == "1"
+
     def test_a_large_object_is_sent_as_it_is(self, url):
         """As a parameter it would be twice as long."""
         with Relay(url) as relay, kiokupy.connect(relay.url) as directory:

@@ -20,6 +20,21 @@ from kiokupy.errors import (
 # ZEO's client makes no UndoError of what its server tells, but an error that names it.
 _UNDO_ERROR = f"{UndoError.__module__}.{UndoError.__qualname__}"
 
+#: The errors of the databases' drivers, which are optional.
+_DATABASES = frozenset({"psycopg2.Error", "sqlite3.Error"})
+
+# PostgreSQL's codes: https://www.postgresql.org/docs/current/errcodes-appendix.html. SQLite's have names.
+_UNSAID, _OUT_OF_MEMORY = "08", "53200"
+_LOST = (_UNSAID, "57P")
+_DAMAGED = ("XX001", "XX002", "SQLITE_CORRUPT", "SQLITE_NOTADB")
+_ROOM = "Make room on the disk, and try again"
+_FIXES = {
+    "53100": _ROOM,
+    "SQLITE_FULL": _ROOM,
+    _OUT_OF_MEMORY: "If it has too few locks for so many changed objects, change fewer in a transaction, or raise the "
+    "server's max_locks_per_transaction",
+}
+
 
 class translated:  # noqa: N801  # used as a function is, like contextlib's own
     """Turn what ZODB and its storages raise in a ``with`` block into kiokupy's errors.
@@ -48,35 +63,32 @@ class translated:  # noqa: N801  # used as a function is, like contextlib's own
             if isinstance(cause, KiokuError):
                 raise cause from cause.__cause__
             raise StoreUnreadable(location, f"a record cannot be read ({cause})") from error
-        if _is_out_of_memory(error):
-            problem = "PostgreSQL has no memory left: too few locks for the changed objects, if these are many"
-            fix = "Change fewer objects in a transaction, or raise the server's max_locks_per_transaction"
-            raise StoreError(location, problem, fix=fix) from error
         if isinstance(error, ReadOnlyError):
             raise StoreReadOnly(location) from error
         if isinstance(error, TransientError):
             if type(error).__name__ == "ClientDisconnected":  # ZEO is optional, its class may not exist
                 raise StoreUnreachable(location, "the server has gone away") from error
+            if _code(error.__cause__) == _OUT_OF_MEMORY:  # RelStorage did not get its locks
+                raise _refusal(location, error.__cause__) from error
             raise ConflictError() from error
         if isinstance(error, StorageError | POSError):
             raise _failure(location, error, self._tid) from error
-        if _is_lost(error):
-            raise StoreUnreachable(location, f"the server does not answer ({str(error).strip()})") from error
+        if not _DATABASES.isdisjoint(f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__):
+            raise _refusal(location, error) from error
 
 
-def _is_lost(error: Exception) -> bool:
-    """Tell whether PostgreSQL's driver, which is optional as well, says that it has no connection."""
-    return not _classes(error).isdisjoint(("psycopg2.OperationalError", "psycopg2.InterfaceError"))
+def _code(error: BaseException | None) -> str:
+    """Return what a database calls an error; without a connection PostgreSQL says nothing."""
+    return getattr(error, "pgcode", getattr(error, "sqlite_errorname", "unnamed")) or _UNSAID
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """Tell whether that is what the server said; RelStorage makes a conflict of it where it asks for locks."""
-    said = error if error.__cause__ is None else error.__cause__
-    return "psycopg2.errors.OutOfMemory" in _classes(said)
-
-
-def _classes(error: BaseException) -> set[str]:
-    return {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
+def _refusal(location: str, error: BaseException | None) -> StoreError:
+    code, words = _code(error), str(error).strip().partition("\n")[0]
+    if code.startswith(_LOST):
+        return StoreUnreachable(location, f"the server does not answer ({words})")
+    if code in _DAMAGED:
+        return StoreUnreadable(location, f"the database is damaged ({words})")
+    return StoreError(location, f"the database refuses ({words})", fix=_FIXES.get(code, ""))
 
 
 def _failure(location: str, error: Exception, tid: bytes | None) -> KiokuError:

@@ -26,6 +26,8 @@ from ZODB.utils import p64, u64, z64
 
 import kiokupy
 from kiokupy.backends import pgadapter
+from kiokupy.errors import StoreUnreachable, StoreUnreadable
+from kiokupy.maintenance import fsck
 
 
 @pytest.fixture(params=["SQLite", "PostgreSQL"])
@@ -64,6 +66,11 @@ def store(storage, *changes, deleted=()):
     except BaseException:
         storage.tpc_abort(transaction)
         raise
+
+
+def execute(url, statements):
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(statements)
 
 
 def loaded(storage, oid):
@@ -163,6 +170,29 @@ class TestSQLite:
                 store(other, (other.new_oid(), z64, 1))
             one.tpc_abort(copied)
 
+    def test_a_full_disk_is_an_error_and_the_store_stays_whole(self, tmp_path):
+        with kiokupy.connect(f"sqlite:///{tmp_path}/full?max_page_count=60") as directory:
+            directory.store({"n": 1}, id="a")
+            with pytest.raises(kiokupy.StoreError) as full:
+                directory.store(["x" * 1_000_000], id="b")
+            assert str(full.value).endswith(
+                "full: the database refuses (database or disk is full). Make room on the disk, and try again"
+            )
+            assert fsck(directory).ok
+            directory.store({"n": 2}, id="c")
+        with kiokupy.connect(f"sqlite:///{tmp_path}/full") as directory:
+            assert directory.lookup_many("abc") == {"a": {"n": 1}, "c": {"n": 2}}
+
+    def test_a_damaged_database_is_unreadable(self, tmp_path):
+        target = f"sqlite:///{tmp_path}/damaged"
+        with kiokupy.connect(target) as directory:
+            directory.store(["x" * 100_000], id="b")
+        with open(tmp_path / "damaged" / "main.sqlite3", "r+b") as file:
+            file.seek(4096)
+            file.write(b"x" * 100_000)
+        with pytest.raises(StoreUnreadable, match="the database is damaged"):
+            kiokupy.connect(target)
+
     def test_a_connection_that_was_closed_is_opened_again(self, directory):
         def close(unit):
             unit.connection._storage._load_connection.connection.close()
@@ -247,14 +277,14 @@ class TestPostgreSQL:
     def test_a_server_that_has_no_locks_left_is_no_conflict(self, url, directory, monkeypatch, most):
         """It would be tried again and again; here the server says so, since other tests need its locks."""
         directory.write(put("a", "1"))
-        with contextlib.closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
-            body = "AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'out_of_memory'; END $$ LANGUAGE plpgsql"
-            cursor.execute(
-                f"CREATE FUNCTION no_locks(bigint[], bigint[], bigint[], bigint[]) RETURNS void {body};"
-                "CREATE OR REPLACE FUNCTION"
-                " lock_objects_and_detect_conflicts(read_current_oids bigint[], read_current_tids bigint[])"
-                f" RETURNS TABLE (zoid bigint, tid bigint, prev_tid bigint, committed_state bytea) {body}"
-            )
+        body = "AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'out_of_memory'; END $$ LANGUAGE plpgsql"
+        execute(
+            url,
+            f"CREATE FUNCTION no_locks(bigint[], bigint[], bigint[], bigint[]) RETURNS void {body};"
+            "CREATE OR REPLACE FUNCTION"
+            " lock_objects_and_detect_conflicts(read_current_oids bigint[], read_current_tids bigint[])"
+            f" RETURNS TABLE (zoid bigint, tid bigint, prev_tid bigint, committed_state bytea) {body}",
+        )
         monkeypatch.setattr(
             pgadapter, "_LOCK", "SELECT no_locks(%s::BIGINT[], %s::BIGINT[], %s::BIGINT[], %s::BIGINT[])"
         )
@@ -262,6 +292,32 @@ class TestPostgreSQL:
         with pytest.raises(kiokupy.StoreError, match="raise the server's max_locks_per_transaction"):
             directory.write(put("a", "2"))
         assert text_of(directory, "a") == "1"
+
+    @pytest.mark.parametrize(
+        ("code", "kind", "words"),
+        [
+            ("disk_full", kiokupy.StoreError, "the database refuses (oh). Make room on the disk, and try again"),
+            ("read_only_sql_transaction", kiokupy.StoreError, "the database refuses (oh)"),
+            ("data_corrupted", StoreUnreadable, "the database is damaged (oh)"),
+            ("admin_shutdown", StoreUnreachable, "the server does not answer (oh)"),
+        ],
+    )
+    def test_what_the_server_says_to_a_write_is_told_with_what_to_do(self, url, directory, code, kind, words):
+        directory.write(put("a", "1"))
+        execute(
+            url,
+            "CREATE FUNCTION refuse() RETURNS trigger AS $$"
+            f" BEGIN RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'oh'; END $$ LANGUAGE plpgsql;"
+            "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON object_state EXECUTE FUNCTION refuse()",
+        )
+        with pytest.raises(kiokupy.StoreError) as refused:
+            directory.write(put("a", "2"))
+        execute(url, "DROP FUNCTION refuse CASCADE")
+
+        assert type(refused.value) is kind
+        assert str(refused.value) == f"{directory._database.location}: {words}"
+        assert text_of(directory, "a") == "1"
+        directory.write(put("a", "2"))
 
     def test_a_large_object_is_sent_as_it_is(self, url):
         """As a parameter it would be twice as long."""

@@ -14,10 +14,13 @@ from itertools import islice
 from typing import Any, Generic, TypeVar, cast
 
 from kiokupy.database import Database, Unit
-from kiokupy.errors import StoreError
+from kiokupy.errors import StoreBusy, StoreError, StoreUnreachable
 from kiokupy.lanes import Lanes
 
 T = TypeVar("T")
+
+#: What is no fault of one of the writes. An attempt may have waited long for it, and all others would as well.
+_OF_ALL = (StoreUnreachable, StoreBusy)
 
 #: How many writes share a transaction at most, so that the first does not wait long for the last.
 MOST = 64
@@ -110,11 +113,13 @@ class Commits:
     def _commit(self, writes: list[_Write[Any]]) -> None:
         """Commit writes together, or, if one of them fails, apart: halves, and halves of these."""
         try:
-            self._commit_together(writes)
+            with self._database.translated():
+                self._commit_together(writes)
         except Exception as error:
             waiting = [write for write in writes if not write.is_done]
-            if len(waiting) == 1:
-                waiting[0].fail(error)
+            if len(waiting) == 1 or isinstance(error, _OF_ALL):
+                for write in waiting:
+                    write.fail(error)
             elif waiting:
                 half = len(waiting) // 2
                 self._commit(waiting[:half])

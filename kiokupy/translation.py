@@ -11,6 +11,7 @@ from kiokupy.errors import (
     ConflictError,
     KiokuError,
     NoHistory,
+    StoreBusy,
     StoreError,
     StoreReadOnly,
     StoreUnreachable,
@@ -23,15 +24,20 @@ _UNDO_ERROR = f"{UndoError.__module__}.{UndoError.__qualname__}"
 #: The errors of the databases' drivers, which are optional.
 _DATABASES = frozenset({"psycopg2.Error", "sqlite3.Error"})
 
+# RelStorage's, where the database did not give it the locks to write within commit_lock_timeout. One of them is a
+# conflict to RelStorage; but to wait as long again, many times over, is to hang.
+_UNLOCKED = frozenset({"UnableToLockRowsToModifyError", "UnableToAcquireCommitLockError"})
+
 # PostgreSQL's codes: https://www.postgresql.org/docs/current/errcodes-appendix.html. SQLite's have names.
-_UNSAID, _OUT_OF_MEMORY = "08", "53200"
+_UNSAID = "08"
 _LOST = (_UNSAID, "57P")
+_BUSY = ("55P03", "SQLITE_BUSY")
 _DAMAGED = ("XX001", "XX002", "SQLITE_CORRUPT", "SQLITE_NOTADB")
 _ROOM = "Make room on the disk, and try again"
 _FIXES = {
     "53100": _ROOM,
     "SQLITE_FULL": _ROOM,
-    _OUT_OF_MEMORY: "If it has too few locks for so many changed objects, change fewer in a transaction, or raise the "
+    "53200": "If it has too few locks for so many changed objects, change fewer in a transaction, or raise the "
     "server's max_locks_per_transaction",
 }
 
@@ -65,11 +71,11 @@ class translated:  # noqa: N801  # used as a function is, like contextlib's own
             raise StoreUnreadable(location, f"a record cannot be read ({cause})") from error
         if isinstance(error, ReadOnlyError):
             raise StoreReadOnly(location) from error
+        if type(error).__name__ in _UNLOCKED:
+            raise _refusal(location, error.__cause__ or error) from error
         if isinstance(error, TransientError):
             if type(error).__name__ == "ClientDisconnected":  # ZEO is optional, its class may not exist
                 raise StoreUnreachable(location, "the server has gone away") from error
-            if _code(error.__cause__) == _OUT_OF_MEMORY:  # RelStorage did not get its locks
-                raise _refusal(location, error.__cause__) from error
             raise ConflictError() from error
         if isinstance(error, StorageError | POSError):
             raise _failure(location, error, self._tid) from error
@@ -77,15 +83,17 @@ class translated:  # noqa: N801  # used as a function is, like contextlib's own
             raise _refusal(location, error) from error
 
 
-def _code(error: BaseException | None) -> str:
+def _code(error: BaseException) -> str:
     """Return what a database calls an error; without a connection PostgreSQL says nothing."""
     return getattr(error, "pgcode", getattr(error, "sqlite_errorname", "unnamed")) or _UNSAID
 
 
-def _refusal(location: str, error: BaseException | None) -> StoreError:
+def _refusal(location: str, error: BaseException) -> StoreError:
     code, words = _code(error), str(error).strip().partition("\n")[0]
     if code.startswith(_LOST):
         return StoreUnreachable(location, f"the server does not answer ({words})")
+    if code in _BUSY:
+        return StoreBusy(location, words=words)
     if code in _DAMAGED:
         return StoreUnreadable(location, f"the database is damaged ({words})")
     return StoreError(location, f"the database refuses ({words})", fix=_FIXES.get(code, ""))

@@ -5,6 +5,7 @@ import contextvars
 import dis
 import os
 import signal
+import sqlite3
 import sys
 import threading
 import time
@@ -18,7 +19,7 @@ import kiokupy
 from kiokupy import commits, lanes
 from kiokupy.directory import Directory
 from kiokupy.entry import NEW, Entry, Record
-from kiokupy.errors import ConflictError, StoreError
+from kiokupy.errors import ConflictError, StoreBusy, StoreError
 
 PATIENCE = 30
 
@@ -253,6 +254,26 @@ class TestManyThreads:
         assert outcomes == {"leader": 1, **{number: number + 2 for number in range(8)}}
         assert len(stored(directory)) == 9
         assert count() == 2
+
+    def test_those_that_get_no_lock_together_do_not_wait_for_it_apart(self, tmp_path):
+        tried = []
+
+        def work(unit):
+            tried.append(None)
+            put("a")(unit)
+
+        with kiokupy.connect(f"sqlite:///{tmp_path}/store?commit_lock_timeout=0") as directory:
+            crowd = Crowd(directory)
+            for number in range(5):
+                crowd.start(number, work)
+            with contextlib.closing(sqlite3.connect(tmp_path / "store" / "main.sqlite3")) as other:
+                other.execute("BEGIN IMMEDIATE")
+                outcomes = crowd.go()
+
+            assert [type(outcomes[number]) for number in range(5)] == [StoreBusy] * 5
+            assert len(tried) == 5
+            directory.write(work)
+            assert stored(directory) == {"a": "x"}
 
     def test_each_sees_what_those_before_it_wrote_on_every_store(self, directory):
         directory.write(put("n", "0"))

@@ -41,6 +41,12 @@ CASES = [
         "through the DBI or ZEO backend",
         {"pid": None},
     ),
+    (
+        errors.StoreBusy("a", words="database is locked"),
+        "a: another transaction keeps it locked for too long (database is locked). Try again when that is over, or let it "
+        "wait longer with the option commit_lock_timeout",
+        {"location": "a"},
+    ),
     (errors.StoreUnreachable("a", "no"), "a: no", {"location": "a"}),
     (errors.StoreDenied("a", "no"), "a: no", {"location": "a"}),
     (errors.StoreUnreadable("a", "no"), "a: no", {"location": "a"}),

@@ -183,6 +183,17 @@ class TestSQLite:
         with kiokupy.connect(f"sqlite:///{tmp_path}/full") as directory:
             assert directory.lookup_many("abc") == {"a": {"n": 1}, "c": {"n": 2}}
 
+    def test_a_lock_that_does_not_come_is_no_conflict(self, tmp_path):
+        """It would be waited for again and again."""
+        with kiokupy.connect(f"sqlite:///{tmp_path}/locked?commit_lock_timeout=0") as directory:
+            directory.write(put("a", "1"))
+            with contextlib.closing(sqlite3.connect(tmp_path / "locked" / "main.sqlite3")) as other:
+                other.execute("BEGIN IMMEDIATE")
+                with pytest.raises(kiokupy.StoreBusy):
+                    directory.write(put("a", "2"))
+            assert text_of(directory, "a") == "1"
+            directory.write(put("a", "2"))
+
     def test_a_damaged_database_is_unreadable(self, tmp_path):
         target = f"sqlite:///{tmp_path}/damaged"
         with kiokupy.connect(target) as directory:
@@ -292,6 +303,19 @@ class TestPostgreSQL:
         with pytest.raises(kiokupy.StoreError, match="raise the server's max_locks_per_transaction"):
             directory.write(put("a", "2"))
         assert text_of(directory, "a") == "1"
+
+    @pytest.mark.parametrize("most", [-1, 1 << 20])
+    def test_a_lock_that_does_not_come_is_no_conflict(self, url, monkeypatch, most):
+        monkeypatch.setattr(pgadapter, "_MOST_BYTES", most)
+        with kiokupy.connect(f"{url}?commit_lock_timeout=1") as directory:
+            directory.write(put("a", "1"))
+            oid = directory.read(lambda unit: u64(unit.root["entries"]["a"]._p_oid))
+            with contextlib.closing(psycopg2.connect(url)) as other, other.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", (oid,))
+                with pytest.raises(kiokupy.StoreBusy):
+                    directory.write(put("a", "2"))
+            assert text_of(directory, "a") == "1"
+            directory.write(put("a", "2"))
 
     @pytest.mark.parametrize(
         ("code", "kind", "words"),

@@ -10,6 +10,7 @@
     ├── StoreError               the store could not be opened or used
     │   ├── StoreNotFound        nothing is there, and create=0 forbids making it
     │   ├── StoreLocked          another process holds it
+    │   ├── StoreBusy            another transaction keeps it locked for too long
     │   ├── StoreUnreachable     the server does not answer
     │   ├── StoreDenied          the server or the file system refuses these credentials
     │   ├── StoreUnreadable      what is there is no store of this kind, or is damaged
@@ -69,6 +70,7 @@ from kiokupy.errors.stores import (
     BackendMissing,
     NoHistory,
     SettingsError,
+    StoreBusy,
     StoreDenied,
     StoreError,
     StoreLocked,
@@ -102,6 +104,7 @@ __all__ = [
     "SessionGone",
     "SessionTooLarge",
     "SettingsError",
+    "StoreBusy",
     "StoreDenied",
     "StoreError",
     "StoreLocked",

@@ -79,6 +79,17 @@ class StoreLocked(StoreError):
         self.pid = pid
 
 
+class StoreBusy(StoreError):
+    """Another transaction keeps the store locked for longer than this one waits."""
+
+    def __init__(self, location: str, *, words: str) -> None:
+        super().__init__(
+            location,
+            f"another transaction keeps it locked for too long ({words})",
+            fix="Try again when that is over, or let it wait longer with the option commit_lock_timeout",
+        )
+
+
 class StoreUnreachable(StoreError):
     """The server behind the store does not answer."""
 

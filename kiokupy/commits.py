@@ -19,8 +19,9 @@ from kiokupy.lanes import Lanes
 
 T = TypeVar("T")
 
-#: What is no fault of one of the writes. An attempt may have waited long for it, and all others would as well.
-_OF_ALL = (StoreUnreachable, StoreBusy)
+#: What is no fault of one of the writes; and the seconds after which an attempt that ended so is not made again, since
+#: the others would wait as long, one after the other.
+_OF_ALL, _LONG = (StoreUnreachable, StoreBusy), 0.5
 
 #: How many writes share a transaction at most, so that the first does not wait long for the last.
 MOST = 64
@@ -112,12 +113,13 @@ class Commits:
 
     def _commit(self, writes: list[_Write[Any]]) -> None:
         """Commit writes together, or, if one of them fails, apart: halves, and halves of these."""
+        began = time.monotonic()
         try:
             with self._database.translated():
                 self._commit_together(writes)
         except Exception as error:
             waiting = [write for write in writes if not write.is_done]
-            if len(waiting) == 1 or isinstance(error, _OF_ALL):
+            if len(waiting) == 1 or (isinstance(error, _OF_ALL) and time.monotonic() - began > _LONG):
                 for write in waiting:
                     write.fail(error)
             elif waiting:

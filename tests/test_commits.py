@@ -262,7 +262,7 @@ class TestManyThreads:
             tried.append(None)
             put("a")(unit)
 
-        with kiokupy.connect(f"sqlite:///{tmp_path}/store?commit_lock_timeout=0") as directory:
+        with kiokupy.connect(f"sqlite:///{tmp_path}/store?commit_lock_timeout=1") as directory:
             crowd = Crowd(directory)
             for number in range(5):
                 crowd.start(number, work)

@@ -709,6 +709,10 @@ class TestSQLite:
             assert cursor.execute("PRAGMA journal_mode").fetchone() == ("wal",)
             storage._adapter.connmanager.close(connection, cursor)
 
+    def test_the_name_of_a_new_store_is_synced(self, tmp_path, disk):
+        kiokupy.connect(f"sqlite:///{tmp_path}/store").close()
+        assert {inode for _, inode, _ in disk.calls} == {tmp_path.stat().st_ino}
+
     @pytest.mark.parametrize("mode", ["everysec", "group:5"])
     def test_what_it_cannot_do_is_refused_with_what_it_can(self, tmp_path, mode):
         with pytest.raises(TargetError, match=f"SQLite cannot do fsync='{mode}'. It is 'always', or 'never', which"):

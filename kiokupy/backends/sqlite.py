@@ -13,6 +13,7 @@ from relstorage.options import Options
 
 from kiokupy.backends import durability, sqliteadapter
 from kiokupy.backends.relational import Storage
+from kiokupy.backends.syncing import sync_folder
 from kiokupy.errors import StoreDenied, StoreNotFound, StoreUnreadable, TargetError
 
 # What each of our words is in SQLite's log ahead of writing. NORMAL, which is RelStorage's own choice, syncs at
@@ -76,6 +77,7 @@ class SQLite:
         if not (self.folder / sqliteadapter.MAIN).exists():
             if create:
                 self.folder.mkdir(mode=0o700, exist_ok=True)
+                sync_folder(self.folder.parent)  # SQLite syncs the names in it
             return None
         return _history(self.folder / sqliteadapter.MAIN, self.location)
 

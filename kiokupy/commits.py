@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import islice
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, TypeVar
 
 from kiokupy.database import Database, Unit
 from kiokupy.errors import StoreBusy, StoreError, StoreUnreachable
 from kiokupy.lanes import Lanes
+from kiokupy.turns import Turn
 
 T = TypeVar("T")
 
@@ -153,19 +154,10 @@ class Commits:
             write.fail(error)
 
 
-class _Write(Generic[T]):
-    """A piece of work, and how it went."""
-
+class _Write(Turn[T]):
     def __init__(self, work: Callable[[Unit], T]) -> None:
-        self._work, self._context = work, contextvars.copy_context()
-        self._result: T | None = None
-        self._error: Exception | None = None
-        self.is_done = False
-        #: Whether its thread is to commit for all that wait.
-        self.leads = False
-        #: Held until it is done or leads.
-        self.gate = threading.Lock()
-        self.gate.acquire()
+        super().__init__(work)
+        self._context = contextvars.copy_context()
 
     def run(self, unit: Unit) -> bool:
         """Do the work, and tell whether it is to be committed.
@@ -180,18 +172,3 @@ class _Write(Generic[T]):
             self.fail(error)
             return False
         return True
-
-    def go(self) -> None:
-        """Let its thread go on; doing it twice is fine. The lock is held."""
-        if self.gate.locked():
-            self.gate.release()
-
-    def fail(self, error: Exception) -> None:
-        """Know that it will not be done."""
-        self._error, self.is_done = error, True
-
-    def outcome(self) -> T:
-        """Return what the work returned, or raise what it raised."""
-        if self._error is not None:
-            raise self._error
-        return cast(T, self._result)

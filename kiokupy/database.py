@@ -56,7 +56,7 @@ class Database:
         prepare: bool = True,
         declare: Callable[[Unit], None] | None = None,
     ) -> None:
-        self.location, self.readonly = location, readonly
+        self.storage, self.location, self.readonly = storage, location, readonly
         self._process = os.getpid()
         self._find_class, self._closed = find_class, False
         create = create and not readonly

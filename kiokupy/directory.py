@@ -17,6 +17,7 @@ from kiokupy.indexes import Index
 from kiokupy.joined import JoinedScope
 from kiokupy.lanes import Lanes
 from kiokupy.moments import Moment, Revision
+from kiokupy.reads import Ahead, Reads, nothing
 from kiokupy.scope import Scope
 from kiokupy.typemap import TypeMap
 
@@ -41,7 +42,7 @@ class Directory:
         self.indexes = dict(indexes or {})
         self._departed = Departed()
         self._lanes = Lanes(database)
-        self._commits = Commits(database, self._lanes)
+        self._reads, self._commits = Reads(database, self._lanes), Commits(database, self._lanes)
         # The scope of the txn_do() that is under way in a thread.
         self._current = threading.local()
 
@@ -85,9 +86,12 @@ class Directory:
         """Return a transaction on the bare records, for the layers that keep records of their own, as sessions do."""
         return self._database.open()
 
-    def read(self, work: Callable[[Unit], T]) -> T:
-        """Return what ``work(unit)`` returns of the records that are committed now, for the layers named above."""
-        return self._lanes.read(work)
+    def read(self, work: Callable[[Unit], T], ahead: Ahead = nothing) -> T:
+        """Return what ``work(unit)`` returns of the records that are committed now, for the layers named above.
+
+        As :meth:`Reads.do`, which says what ``work`` and ``ahead`` must be like.
+        """
+        return self._reads.do(work, ahead)
 
     def write(self, work: Callable[[Unit], T], *, retries: int = _RETRIES) -> T:
         """Call ``work(unit)``, commit its few writes with those of other threads, and return what it returned.

@@ -31,6 +31,8 @@ LAYERS = [
         "lastword",
         "database",
         "lanes",
+        "turns",
+        "reads",
         "commits",
         "identity",
     ],

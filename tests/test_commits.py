@@ -2,17 +2,16 @@
 
 import contextlib
 import contextvars
-import dis
 import os
 import signal
 import sqlite3
-import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 
 import pytest
 from conftest import new_place
+from crowds import PATIENCE, Crowd, Interrupt
 from ZODB.Connection import Connection, TransactionMetaData
 
 import kiokupy
@@ -20,8 +19,6 @@ from kiokupy import commits, lanes
 from kiokupy.directory import Directory
 from kiokupy.entry import NEW, Entry, Record
 from kiokupy.errors import ConflictError, StoreBusy, StoreError
-
-PATIENCE = 30
 
 
 def put(key, text="x"):
@@ -58,61 +55,9 @@ def stored(directory):
     return directory.read(work)
 
 
-class Crowd:
-    """Threads whose writes wait for one that leads, so that they share the next transaction.
-
-    :param leading: what the leading one does when the others wait.
-    """
-
-    def __init__(self, directory, leading=lambda unit: None):
-        self.directory, self.leading = directory, leading
-        self.queue = directory._commits._queue
-        self.outcomes, self._threads = {}, []
-        self._leads, self._goes = threading.Event(), threading.Event()
-        self.start("leader", self._lead)
-        assert self._leads.wait(PATIENCE)
-
-    def _lead(self, unit):
-        self._leads.set()
-        assert self._goes.wait(PATIENCE)
-        return self.leading(unit)
-
-    def start(self, name, work, interrupt=lambda frame, event, argument: None):
-        """Write in a thread, and return when it waits.
-
-        :param interrupt: what traces the write, and may raise something in it.
-        """
-        before = len(self.queue)
-
-        def act():
-            tracing = sys.gettrace()
-            try:
-                sys.settrace(interrupt if name == "interrupted" else tracing)
-                self.outcomes[name] = self.directory.write(work, retries=0)
-            except BaseException as error:
-                self.outcomes[name] = error
-            finally:
-                sys.settrace(tracing)
-
-        thread = threading.Thread(target=act, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-        if name != "leader":
-            self.until(lambda: len(self.queue) > before or name in self.outcomes)
-
-    def until(self, condition):
-        end = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < end
-            time.sleep(0.001)
-
-    def go(self):
-        """Let the leading one go on, wait for all, and return how each of them ended."""
-        self._goes.set()
-        for thread in self._threads:
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
-        return self.outcomes
+def crowd_of(directory, leading=lambda unit: None):
+    """Return threads whose writes wait for one that leads, so that they share the next transaction."""
+    return Crowd(directory._commits._queue, partial(directory.write, retries=0), leading)
 
 
 @pytest.fixture
@@ -246,7 +191,7 @@ class _Full:
 class TestManyThreads:
     def test_those_that_wait_share_one_transaction(self, counted):
         directory, count = counted
-        crowd = Crowd(directory, put("leader"))
+        crowd = crowd_of(directory, put("leader"))
         for number in range(8):
             crowd.start(number, put(str(number)))
         outcomes = crowd.go()
@@ -263,7 +208,7 @@ class TestManyThreads:
             put("a")(unit)
 
         with kiokupy.connect(f"sqlite:///{tmp_path}/store?commit_lock_timeout=1") as directory:
-            crowd = Crowd(directory)
+            crowd = crowd_of(directory)
             for number in range(5):
                 crowd.start(number, work)
             with contextlib.closing(sqlite3.connect(tmp_path / "store" / "main.sqlite3")) as other:
@@ -283,7 +228,7 @@ class TestManyThreads:
             put("n", str(number))(unit)
             return number
 
-        crowd = Crowd(directory)
+        crowd = crowd_of(directory)
         for number in range(8):
             crowd.start(number, add)
         outcomes = crowd.go()
@@ -296,7 +241,7 @@ class TestManyThreads:
             put("failing")(unit)
             raise ZeroDivisionError
 
-        crowd = Crowd(directory)
+        crowd = crowd_of(directory)
         for number in range(3):
             crowd.start(number, put(str(number)))
         crowd.start("failing", fail)
@@ -313,7 +258,7 @@ class TestManyThreads:
         def fail(unit):
             raise ZeroDivisionError
 
-        crowd = Crowd(directory)
+        crowd = crowd_of(directory)
         crowd.start("failing", fail)
         for number in range(4):
             crowd.start(number, put(str(number)))
@@ -332,7 +277,7 @@ class TestManyThreads:
                 raise KeyError("a")
             return put("b")(unit)
 
-        crowd = Crowd(directory)
+        crowd = crowd_of(directory)
         crowd.start("failing", insert_and_fail)
         crowd.start("checking", check)
         outcomes = crowd.go()
@@ -349,7 +294,7 @@ class TestManyThreads:
                 put("a", "theirs")(other)
                 other.commit()
 
-        crowd = Crowd(directory)
+        crowd = crowd_of(directory)
         for number in range(5):
             crowd.start(number, put(str(number)))
         crowd.start("conflicting", conflict)
@@ -360,7 +305,7 @@ class TestManyThreads:
 
     def test_a_transaction_takes_so_many_and_no_more(self, counted):
         directory, count = counted
-        crowd = Crowd(directory)
+        crowd = crowd_of(directory)
         for number in range(commits.MOST + 3):
             crowd.start(number, put(f"{number:03}"))
         outcomes = crowd.go()
@@ -370,7 +315,7 @@ class TestManyThreads:
 
     def test_a_work_has_the_context_of_its_own_thread(self, memory):
         variable, seen = contextvars.ContextVar("variable", default="nobody's"), {}
-        crowd = Crowd(memory)
+        crowd = crowd_of(memory)
 
         def write(name):
             variable.set(name)
@@ -435,30 +380,6 @@ class TestManyThreads:
             assert stored(one) == stored(two) == {"n": "30"}
 
 
-class Interrupt:
-    """Traces a thread, and raises KeyboardInterrupt in it at one of the moments when Python looks for signals.
-
-    :param number: at which of them, as far as they are in the modules of group commit.
-    """
-
-    def __init__(self, number):
-        self.left, self._before = number, {}
-
-    def __call__(self, frame, event, argument):
-        if not frame.f_code.co_filename.endswith(("commits.py", "lanes.py")):
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            before = self._before.get(frame)
-            self._before[frame] = dis.opname[frame.f_code.co_code[frame.f_lasti]]
-            if before in ("CALL", "CALL_FUNCTION", "CALL_METHOD", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD"):
-                self.left -= 1
-                if self.left == 0:
-                    sys.settrace(None)
-                    raise KeyboardInterrupt
-        return self
-
-
 class TestCtrlC:
     """Ctrl-C raises KeyboardInterrupt in the main thread, wherever that is."""
 
@@ -468,8 +389,8 @@ class TestCtrlC:
         with kiokupy.connect() as directory:
             while interrupted:
                 number += 1
-                crowd = Crowd(directory)
-                interrupt = Interrupt(number)
+                crowd = crowd_of(directory)
+                interrupt = Interrupt(number, ("commits.py", "lanes.py", "turns.py"))
                 crowd.start("interrupted", count_up(f"interrupted {number}"), interrupt)
                 names = [f"{number} {other}" for other in range(3)]
                 for name in names:
@@ -484,7 +405,7 @@ class TestCtrlC:
         assert number > 20
 
     def test_one_that_waits_is_withdrawn(self, memory):
-        crowd = Crowd(memory, put("leader"))
+        crowd = crowd_of(memory, put("leader"))
 
         def interrupt():
             crowd.until(lambda: len(crowd.queue) == 2)  # with the one that leads
@@ -505,7 +426,7 @@ class TestCtrlC:
         assert stored(memory).keys() == {"leader", "other"}
 
     def test_one_that_leads_leaves_that_to_the_next(self, memory):
-        crowd = Crowd(memory, lambda unit: _raise(KeyboardInterrupt))
+        crowd = crowd_of(memory, lambda unit: _raise(KeyboardInterrupt))
         for number in range(3):
             crowd.start(number, put(str(number)))
         outcomes = crowd.go()
@@ -515,7 +436,7 @@ class TestCtrlC:
         assert memory.write(put("next")) == 4
 
     def test_one_that_leads_puts_those_it_had_taken_back(self, memory):
-        crowd = Crowd(memory)
+        crowd = crowd_of(memory)
         tried = []
 
         def interrupted(unit):
@@ -532,7 +453,7 @@ class TestCtrlC:
         assert stored(memory).keys() == {"0", "1", "2"}
 
     def test_those_whose_commit_was_interrupted_are_told_so(self, memory, monkeypatch):
-        crowd = Crowd(memory)
+        crowd = crowd_of(memory)
         crowd.start("leads then", put("a"))
         crowd.start("waits", put("b"))
         with monkeypatch.context() as patch:
@@ -666,7 +587,7 @@ class TestLanes:
         assert memory.write(put("b")) == 1
 
     def test_of_many_whose_commit_fails_at_its_very_end_none_is_written_twice(self, memory, monkeypatch):
-        crowd = Crowd(memory)
+        crowd = crowd_of(memory)
         for name in ("0", "1", "2"):
             crowd.start(name, count_up(name))
         finish = Connection.tpc_finish
@@ -711,7 +632,7 @@ class TestLanes:
             verb(directory, lose)
 
     def test_closing_waits_for_those_that_write(self, directory):
-        crowd, closed = Crowd(directory, put("leader")), []
+        crowd, closed = crowd_of(directory, put("leader")), []
         crowd.start("waits", put("waits"))
         closing = threading.Thread(target=lambda: closed.append(directory.close()))
         closing.start()

@@ -10,8 +10,10 @@ from kiokupy.database import Unit
 from kiokupy.directory import Directory, retried
 from kiokupy.entry import Record
 from kiokupy.errors import SessionGone, SettingsError
+from kiokupy.scope import Scope
 from kiokupy.sessions.content import Content, DirectoryObjects, Objects, SessionCodec, content_of
 from kiokupy.sessions.events import Event, EventKind, Events, Listener
+from kiokupy.sessions.facts import Facts
 from kiokupy.sessions.held import Held
 from kiokupy.sessions.ids import key_of
 from kiokupy.sessions.joint import Joint
@@ -178,20 +180,20 @@ class Keeper:
             scope = joint.scope  # the session is in it from now on
         if key is None:
             return None
-        if scope is None:
-            return self.directory.read(lambda unit: self._find(unit, str(id), key))
-        with scope.unit.database.translated():
-            return self._find(scope.unit, str(id), key)
-
-    def _find(self, unit: Unit, id: str, key: bytes) -> Held | None:
-        shelf = Shelf(unit.root)
-        found = shelf.alive(key, self.policy.clock())
-        if found is None:
-            self._reject(key, "it is unknown" if shelf.find(key) is None else "it has expired")
+        found = self._look_up(key, scope)
+        if isinstance(found, str):
+            self._reject(key, found)
             return None
-        key, entry, facts = found
+        key, record, facts = found
         self.events.happened(EventKind.LOADED, key, facts.principal)
-        return Held(id, key, facts, entry.record, None)
+        return Held(str(id), key, facts, record, None)
+
+    def _look_up(self, key: bytes, scope: Scope | None) -> tuple[bytes, Record, Facts] | str:
+        find = partial(_find, key=key, now=self.policy.clock())
+        if scope is None:
+            return self.directory.read(find, lambda unit: Shelf(unit.root).find(key))
+        with scope.unit.database.translated():
+            return find(scope.unit)
 
     def _reject(self, key: bytes | None, why: str) -> None:
         self.events.happened(EventKind.REJECTED, key, None, why)
@@ -233,3 +235,13 @@ class Keeper:
         # Bytes can differ where nothing changed: a set comes in another order in another process.
         is_same = content == self._codec.dump(self._codec.load(record, objects), objects)
         return content_of(record) if is_same else content
+
+
+def _find(unit: Unit, key: bytes, now: float) -> tuple[bytes, Record, Facts] | str:
+    """Return the key, the record and the facts of a session, or why there is none."""
+    shelf = Shelf(unit.root)
+    found = shelf.alive(key, now)
+    if found is None:
+        return "it is unknown" if shelf.find(key) is None else "it has expired"
+    key, entry, facts = found
+    return key, entry.record, facts

@@ -242,7 +242,8 @@ class TestFarAway:
         monkeypatch.setattr(reads, "PATIENCE", PATIENCE)
         monkeypatch.setattr(reads, "GROUPS", 2)
         crowd, goes = crowd_of(directory), threading.Event()
-        crowd.start("second", lambda unit: goes.wait(PATIENCE))
+        second = threading.Thread(target=directory.read, args=[lambda unit: goes.wait(PATIENCE)])
+        second.start()
         crowd.until(lambda: directory._reads._leading == 2)
         crowd.start("waits", text_of("0"))
         crowd.start("waits too", text_of("0"))
@@ -250,6 +251,7 @@ class TestFarAway:
         waiting = set(crowd.queue)
         goes.set()
         outcomes = crowd.go()
+        second.join(PATIENCE)
 
         assert len(waiting) == 2
         assert [outcomes[name][0] for name in ("waits", "waits too")] == ["0", "0"]

@@ -66,6 +66,8 @@ class Reads:
         try:
             self._come(read)
             self._wait(read)
+            if read.leads and not self._queue:
+                return self._lanes.read(work)
             if read.leads:
                 self._lead(read)
         finally:
@@ -80,8 +82,7 @@ class Reads:
                 self._let_lead(read)
 
     def _is_free(self) -> bool:
-        is_late = time.monotonic() - self._began > APART
-        return not self._leading or (is_late and self._leading < GROUPS)
+        return not self._leading or (self._leading < GROUPS and time.monotonic() - self._began > APART)
 
     def _let_lead(self, read: _Read[Any]) -> None:
         del self._queue[read]
@@ -148,12 +149,11 @@ class _Read(Turn[T]):
 
 def _serve(reads: list[_Read[Any]], unit: Unit) -> None:
     """Do the reads up to one that fails; it may be the connection's fault, so each of the rest is done alone."""
-    if len(reads) > 1:
-        with suppress(Exception):  # the work that needs what could not be loaded tells of it
-            found = [read.ahead(unit) for read in reads]
-            cold = [obj for obj in found if obj is not None and obj._p_changed is None]
-            if cold:  # ZEO's client would do work for none, too
-                unit.connection.prefetch(cold)
+    with suppress(Exception):  # the work that needs what could not be loaded tells of it
+        found = [read.ahead(unit) for read in reads]
+        cold = [obj for obj in found if obj is not None and obj._p_changed is None]
+        if cold:  # ZEO's client would do work for none, too
+            unit.connection.prefetch(cold)
     for read in reads:
         if not read.run(unit):
             return
